@@ -1,0 +1,130 @@
+// Entry of `npm start`, `npm test` and friends. Uses only Node itself, so that it works on a bare clone:
+// installs from the lock file and builds, each only when something changed, then runs the command.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+function run(command, args, options = {}) {
+  const result = spawnSync(command, args, { cwd: root, stdio: 'inherit', ...options });
+  if (result.error) throw result.error;
+  if (result.status !== 0) process.exit(result.status ?? 1);
+}
+
+const tool = (name) => join(root, 'node_modules', '.bin', name);
+
+function stamp(path) {
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
+}
+
+/** Installs from the lock file, with install scripts off, unless that was done for this very lock file. */
+export function install() {
+  const mark = join(root, 'node_modules', '.culvert-lock');
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
+  if (stamp(mark) === wanted) return;
+  console.error('culvert: installing dependencies from package-lock.json ...');
+  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']);
+  writeFileSync(mark, wanted);
+}
+
+function newest(path) {
+  const stat = statSync(path);
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  return readdirSync(path).reduce((latest, name) => Math.max(latest, newest(join(path, name))), stat.mtimeMs);
+}
+
+/** Compiles TypeScript and the WebAssembly kernels into dist/ when a source is newer than the last build. */
+export function build() {
+  const mark = join(root, 'dist', '.built');
+  const inputs = ['src', 'test', 'bench', 'tsconfig.json', 'package-lock.json', 'scripts'].map((name) =>
+    join(root, name),
+  );
+  const built = existsSync(mark) ? statSync(mark).mtimeMs : 0;
+  if (inputs.filter(existsSync).every((path) => newest(path) <= built)) return;
+  mkdirSync(join(root, 'dist'), { recursive: true });
+  run(process.execPath, [join(root, 'scripts', 'build-wasm.mjs')]);
+  run(tool('tsc'), ['-p', root]);
+  dropStale(join(root, 'dist'));
+  writeFileSync(mark, '');
+}
+
+/** Removes outputs whose source is gone, so that a deleted test cannot run on from an old build. */
+function dropStale(directory) {
+  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) dropStale(path);
+    else if (entry.name.endsWith('.js')) {
+      const source = join(root, relative(join(root, 'dist'), path).replace(/\.js$/, '.ts'));
+      if (existsSync(source)) continue;
+      for (const suffix of ['', '.map']) rmSync(path + suffix, { force: true });
+    }
+  }
+}
+
+function testFiles(directory) {
+  return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) return testFiles(path);
+    return entry.name.endsWith('.test.js') ? [path] : [];
+  });
+}
+
+/** `npm test [-- PATTERN...]`: runs all test files, or those whose path contains one of the patterns. */
+function test(patterns) {
+  const all = testFiles(join(root, 'dist', 'test')).sort();
+  const chosen =
+    patterns.length === 0 ? all : all.filter((file) => patterns.some((pattern) => file.includes(pattern)));
+  if (chosen.length === 0) {
+    console.error(`culvert: no test file matches ${patterns.join(' ')}`);
+    process.exit(2);
+  }
+  // Interop files make namespaces and real processes: one after the other, so that two cores are enough.
+  const interop = chosen.filter((file) => file.includes('/interop/'));
+  const rest = chosen.filter((file) => !file.includes('/interop/'));
+  for (const [files, concurrency] of [
+    [rest, '2'],
+    [interop, '1'],
+  ]) {
+    if (files.length > 0)
+      run(process.execPath, [
+        '--test',
+        `--test-concurrency=${concurrency}`,
+        '--enable-source-maps',
+        ...files,
+      ]);
+  }
+}
+
+function check() {
+  run(tool('prettier'), ['--check', '--log-level=warn', '.']);
+  run(tool('oxlint'), ['--type-aware', '--deny-warnings']);
+  run(tool('tsc'), ['--noEmit', '-p', root]);
+  test([]);
+}
+
+function main([command = 'start', ...args]) {
+  install();
+  build();
+  switch (command) {
+    case 'build':
+      return;
+    case 'start':
+      return run(process.execPath, [join(root, 'bin', 'culvert'), 'demo', ...args]);
+    case 'test':
+      return test(args);
+    case 'bench':
+      return run(process.execPath, ['--enable-source-maps', join(root, 'dist', 'bench', 'main.js'), ...args]);
+    case 'check':
+      return check();
+    default:
+      console.error(`culvert: unknown command "${command}"; use start, test, bench, build or check`);
+      process.exit(2);
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) main(process.argv.slice(2));

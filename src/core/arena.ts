@@ -1,0 +1,62 @@
+/**
+ * One WebAssembly memory in which all packets live. System calls and WebAssembly kernels work on it in place,
+ * so a packet is an offset and a length, never an object.
+ *
+ * The size is fixed (initial = maximum): the buffer never moves, and views and addresses stay valid for life.
+ */
+export interface ArenaOptions {
+  readonly bytes: number;
+  /** Shared between threads (SharedArrayBuffer), for hosted lanes. */
+  readonly shared?: boolean;
+}
+
+const PAGE = 65_536;
+
+/** The first bytes belong to the WebAssembly kernels (their tables and scratch); `alloc` starts behind. */
+export const KERNEL_RESERVED: number = 1 << 20;
+
+export class Arena {
+  readonly memory: WebAssembly.Memory;
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly u32: Uint32Array;
+  readonly i32: Int32Array;
+  readonly view: DataView;
+  #top: number = KERNEL_RESERVED;
+
+  constructor(source: ArenaOptions | WebAssembly.Memory) {
+    if (source instanceof WebAssembly.Memory) {
+      this.memory = source;
+    } else {
+      const pages = Math.ceil(source.bytes / PAGE) + KERNEL_RESERVED / PAGE;
+      this.memory = new WebAssembly.Memory({
+        initial: pages,
+        maximum: pages,
+        shared: source.shared ?? false,
+      });
+    }
+    const buffer = this.memory.buffer;
+    this.u8 = new Uint8Array(buffer);
+    this.u16 = new Uint16Array(buffer);
+    this.u32 = new Uint32Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.view = new DataView(buffer);
+  }
+
+  /** Takes `size` bytes for good and returns their offset. Zeroed. Throws RangeError when the arena is full. */
+  alloc(size: number, align = 64): number {
+    const at = Math.ceil(this.#top / align) * align;
+    if (at + size > this.u8.length) {
+      throw new RangeError(
+        `arena is full: ${size} bytes wanted, ${this.u8.length - this.#top} of ${this.u8.length} left`,
+      );
+    }
+    this.#top = at + size;
+    return at;
+  }
+
+  /** Bytes still free for `alloc`. */
+  get free(): number {
+    return this.u8.length - this.#top;
+  }
+}
