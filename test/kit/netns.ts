@@ -1,0 +1,207 @@
+/**
+ * Network namespaces for tests: made, used and removed by the test itself, so that nothing outside is touched.
+ * Every namespace has a random name, `lo` up, and is removed by `close` or at the latest when the process ends.
+ */
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { accessSync, closeSync, constants, existsSync, openSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+export interface Needs {
+  /** Programs looked for in PATH, besides `ip`. */
+  readonly programs?: readonly string[];
+  /** /dev/net/tun. */
+  readonly tun?: boolean;
+}
+
+/**
+ * For the `skip` option of a test: false when namespaces can be made and everything in `needs` is there, else one
+ * line that says what is missing. Throws instead of skipping under CULVERT_REQUIRE_INTEROP=1.
+ */
+export function requireRoot(needs: Needs = {}): string | false {
+  const missing: string[] = [];
+  if (process.platform !== 'linux') missing.push('Linux');
+  if (process.getuid?.() !== 0) missing.push('root');
+  for (const program of ['ip', ...(needs.programs ?? [])]) {
+    if (!isProgram(program)) missing.push(`the program ${program}`);
+  }
+  if (needs.tun && !isReadWrite('/dev/net/tun')) missing.push('/dev/net/tun');
+  if (missing.length === 0 && !canUnshare()) missing.push('CAP_SYS_ADMIN and CAP_NET_ADMIN');
+  if (missing.length === 0) return false;
+  const reason = `SKIPPED: needs ${missing.join(', ')}`;
+  if (process.env['CULVERT_REQUIRE_INTEROP'] === '1')
+    throw new Error(`${reason} (CULVERT_REQUIRE_INTEROP=1)`);
+  return reason;
+}
+
+function isProgram(name: string): boolean {
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  return folders.some((folder) => existsSync(join(folder, name)));
+}
+
+function isReadWrite(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK);
+    closeSync(openSync(path, constants.O_RDWR | constants.O_NONBLOCK));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+let unshareWorks: boolean | undefined;
+
+function canUnshare(): boolean {
+  if (unshareWorks === undefined) {
+    const name = randomName();
+    unshareWorks = spawnSync('ip', ['netns', 'add', name]).status === 0;
+    if (unshareWorks) spawnSync('ip', ['netns', 'del', name]);
+  }
+  return unshareWorks;
+}
+
+function randomName(): string {
+  return `culvert-${randomBytes(6).toString('hex')}`;
+}
+
+export interface ExecOptions {
+  readonly input?: string;
+  readonly timeoutMs?: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface ExecResult {
+  /** Exit code; null when a signal or the timeout ended the program. */
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const live = new Set<Namespace>();
+let hooked = false;
+
+/** `exit` handlers do not run when a signal ends the process, so the usual ones are turned into an exit. */
+function hookExit(): void {
+  if (hooked) return;
+  hooked = true;
+  process.on('exit', () => {
+    for (const namespace of live) namespace.destroy();
+  });
+  for (const [signal, number] of [
+    ['SIGHUP', 1],
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+  ] as const) {
+    process.on(signal, () => process.exit(128 + number));
+  }
+}
+
+export class Namespace {
+  readonly name: string;
+  readonly #children = new Set<ChildProcess>();
+
+  private constructor(name: string) {
+    this.name = name;
+  }
+
+  static create(): Namespace {
+    hookExit();
+    const namespace = new Namespace(randomName());
+    check('ip', ['netns', 'add', namespace.name], run('ip', ['netns', 'add', namespace.name], {}));
+    live.add(namespace);
+    namespace.exec('ip', ['link', 'set', 'lo', 'up']);
+    return namespace;
+  }
+
+  /** The file that stands for the namespace, for setns(2). */
+  get path(): string {
+    return `/var/run/netns/${this.name}`;
+  }
+
+  /** Runs a program inside, waits, and returns its standard output. Throws when it fails. */
+  exec(command: string, args: readonly string[], options: ExecOptions = {}): string {
+    return check(command, args, this.try(command, args, options)).stdout;
+  }
+
+  /** As `exec`, but failing is a result and not an error. */
+  try(command: string, args: readonly string[], options: ExecOptions = {}): ExecResult {
+    // ip(8) enters a namespace by itself, which saves the `ip netns exec` process with its own mount namespace.
+    return command === 'ip'
+      ? run('ip', ['-n', this.name, ...args], options)
+      : run('ip', ['netns', 'exec', this.name, command, ...args], options);
+  }
+
+  /** Shorthand: `ip('link set eth0 up')`. */
+  ip(words: string): string {
+    return this.exec('ip', words.split(/\s+/));
+  }
+
+  /** Starts a program inside; `close` ends it. (`ip netns exec` executes it in place, so the pid is its own.) */
+  spawn(command: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
+    const child = spawn('ip', ['netns', 'exec', this.name, command, ...args], options);
+    this.#children.add(child);
+    child.once('exit', () => this.#children.delete(child));
+    return child;
+  }
+
+  /** Ends the programs started here and removes the namespace with all its links. Idempotent. */
+  async close(): Promise<void> {
+    const ended = [...this.#children].map(
+      (child) =>
+        new Promise<void>((resolve) => {
+          if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) resolve();
+          else child.once('exit', () => resolve());
+        }),
+    );
+    this.destroy();
+    await Promise.all(ended);
+  }
+
+  /** `close` without waiting, for exit handlers. */
+  destroy(): void {
+    if (!live.delete(this)) return;
+    for (const child of this.#children) child.kill('SIGKILL');
+    run('ip', ['netns', 'del', this.name], {});
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+export interface VethEnd {
+  readonly namespace: Namespace;
+  /** Interface name inside its namespace. */
+  readonly link: string;
+  /** With prefix length: `10.0.0.1/24`, `fd00::1/64`. */
+  readonly addresses: readonly string[];
+}
+
+/** Joins two namespaces by a veth pair, both ends up. IPv6 addresses are usable at once (no duplicate detection). */
+export function joinByVeth(a: VethEnd, b: VethEnd): void {
+  a.namespace.ip(`link add ${a.link} type veth peer name ${b.link} netns ${b.namespace.name}`);
+  for (const end of [a, b]) {
+    for (const address of end.addresses) {
+      end.namespace.ip(`address add ${address} dev ${end.link}${address.includes(':') ? ' nodad' : ''}`);
+    }
+    end.namespace.ip(`link set ${end.link} up`);
+  }
+}
+
+function run(command: string, args: readonly string[], options: ExecOptions): ExecResult {
+  const result = spawnSync(command, args, {
+    encoding: 'utf8',
+    input: options.input,
+    timeout: options.timeoutMs ?? 30_000,
+    maxBuffer: 64 << 20,
+    env: { ...process.env, ...options.env },
+  });
+  if (result.error && result.status === null && result.signal === null) throw result.error;
+  return { status: result.status, stdout: result.stdout, stderr: result.stderr };
+}
+
+function check(command: string, args: readonly string[], result: ExecResult): ExecResult {
+  if (result.status === 0) return result;
+  const end = result.status === null ? 'was ended by a signal or timeout' : `exited with ${result.status}`;
+  throw new Error(`${command} ${args.join(' ')} ${end}: ${(result.stderr || result.stdout).trim()}`);
+}
