@@ -1,0 +1,81 @@
+/** A TUN in memory: for tests, and for the demonstration where there are no rights. */
+import type { Arena } from '../core/arena.ts';
+import { PORT_GONE, PORT_REFUSED, type PacketPort, type Tun, type TunEvents } from './tun.ts';
+
+export class MemoryTun implements Tun, PacketPort {
+  readonly name: string;
+  readonly packets: PacketPort = this;
+  readonly #arena: Arena;
+  readonly #waiting: Uint8Array[] = [];
+  /** Copies of what the device delivered, oldest first. */
+  readonly delivered: Uint8Array[] = [];
+  #events: TunEvents | undefined;
+  #ready: (() => void) | undefined;
+  #mtu: number;
+  #isUp = false;
+  #isClosed = false;
+
+  constructor(arena: Arena, name: string, mtu = 1420) {
+    this.#arena = arena;
+    this.name = name;
+    this.#mtu = mtu;
+  }
+
+  get mtu(): number {
+    return this.#mtu;
+  }
+
+  /** An application sends a packet into the tunnel. */
+  inject(...packets: readonly Uint8Array[]): void {
+    this.#waiting.push(...packets);
+    this.#ready?.();
+  }
+
+  setLink(up: boolean): void {
+    this.#isUp = up;
+    this.#events?.onLink(up);
+  }
+
+  setMtu(mtu: number): void {
+    this.#mtu = mtu;
+    this.#events?.onMtu(mtu);
+  }
+
+  /** As if somebody deleted the interface. */
+  vanish(): void {
+    this.#isClosed = true;
+    this.#events?.onGone('deleted');
+  }
+
+  watch(events: TunEvents): void {
+    this.#events = events;
+    events.onLink(this.#isUp);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#events = undefined;
+    this.#ready = undefined;
+  }
+
+  onReadable(ready: () => void): void {
+    this.#ready = ready;
+    if (this.#waiting.length > 0) ready();
+  }
+
+  read(at: number, capacity: number): number {
+    if (this.#isClosed) return PORT_GONE;
+    const packet = this.#waiting.shift();
+    if (!packet) return 0;
+    const length = Math.min(packet.length, capacity);
+    this.#arena.u8.set(packet.subarray(0, length), at);
+    return length;
+  }
+
+  write(at: number, length: number): number {
+    if (this.#isClosed) return PORT_GONE;
+    if (!this.#isUp) return PORT_REFUSED;
+    this.delivered.push(this.#arena.u8.slice(at, at + length));
+    return length;
+  }
+}
