@@ -6,9 +6,10 @@ import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:chi
 import { randomBytes } from 'node:crypto';
 import { accessSync, closeSync, constants, existsSync, openSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { eventually } from './eventually.ts';
 
 export interface Needs {
-  /** Programs looked for in PATH, besides `ip`. */
+  /** Programs, by path or looked for in PATH, besides `ip`. */
   readonly programs?: readonly string[];
   /** /dev/net/tun. */
   readonly tun?: boolean;
@@ -35,6 +36,7 @@ export function requireRoot(needs: Needs = {}): string | false {
 }
 
 function isProgram(name: string): boolean {
+  if (name.includes('/')) return existsSync(name);
   const folders = (process.env['PATH'] ?? '').split(delimiter);
   return folders.some((folder) => existsSync(join(folder, name)));
 }
@@ -99,6 +101,7 @@ function hookExit(): void {
 export class Namespace {
   readonly name: string;
   readonly #children = new Set<ChildProcess>();
+  readonly #cleanups: (() => void)[] = [];
 
   private constructor(name: string) {
     this.name = name;
@@ -131,6 +134,27 @@ export class Namespace {
       : run('ip', ['netns', 'exec', this.name, command, ...args], options);
   }
 
+  /** As `exec`, without blocking the event loop: for programs that must run side by side. */
+  async run(command: string, args: readonly string[], options: ExecOptions = {}): Promise<string> {
+    const child = this.spawn(command, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      timeout: options.timeoutMs ?? 30_000,
+      killSignal: 'SIGKILL',
+      env: { ...process.env, ...options.env },
+    });
+    let stdout = '';
+    let stderr = '';
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    // A program that ends without reading its input is judged by its exit code, not by EPIPE.
+    child.stdin?.on('error', () => {}).end(options.input ?? '');
+    const status = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', resolve);
+    });
+    return check(command, args, { status, stdout, stderr }).stdout;
+  }
+
   /** Shorthand: `ip('link set eth0 up')`. */
   ip(words: string): string {
     return this.exec('ip', words.split(/\s+/));
@@ -144,28 +168,49 @@ export class Namespace {
     return child;
   }
 
-  /** Ends the programs started here and removes the namespace with all its links. Idempotent. */
+  /** Runs `cleanup` when the namespace is removed, the latest one first. */
+  defer(cleanup: () => void): void {
+    this.#cleanups.push(cleanup);
+  }
+
+  /** The processes inside, daemons that left their parent included. */
+  pids(): number[] {
+    return run('ip', ['netns', 'pids', this.name], {}).stdout.split('\n').filter(Boolean).map(Number);
+  }
+
+  /** Ends all processes inside, daemons too, and removes the namespace with its links. Idempotent. */
   async close(): Promise<void> {
-    const ended = [...this.#children].map(
-      (child) =>
-        new Promise<void>((resolve) => {
-          if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) resolve();
-          else child.once('exit', () => resolve());
-        }),
-    );
+    if (!live.has(this)) return;
+    await eventually(`the processes in ${this.name} end`, () => this.#kill() === 0);
     this.destroy();
-    await Promise.all(ended);
   }
 
   /** `close` without waiting, for exit handlers. */
   destroy(): void {
     if (!live.delete(this)) return;
-    for (const child of this.#children) child.kill('SIGKILL');
+    this.#kill();
     run('ip', ['netns', 'del', this.name], {});
+    for (const cleanup of this.#cleanups.reverse()) cleanup();
+  }
+
+  /** A process keeps its namespace alive, with all links, even when the name is gone. Returns how many were left. */
+  #kill(): number {
+    for (const child of this.#children) child.kill('SIGKILL');
+    const inside = this.pids();
+    for (const pid of inside) killIfAlive(pid);
+    return this.#children.size + inside.length;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+}
+
+function killIfAlive(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 
