@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { Deadlines, type Deadline } from '../../../src/tunnel/deadlines.ts';
 
 test('deadlines: one fires at its time and not a millisecond before, once', () => {

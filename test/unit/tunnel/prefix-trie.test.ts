@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { maskAddress, parsePrefix, prefixContains, type Prefix } from '../../../src/core/ip.ts';
 import { PrefixTrie } from '../../../src/tunnel/lane/prefix-trie.ts';
 import { seededRandom } from '../../kit/random.ts';

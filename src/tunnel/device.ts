@@ -1,0 +1,295 @@
+/**
+ * A WireGuard device: its peers and their configuration, up and down. Sans-I/O: time, chance, sockets and packets come
+ * in through interfaces; `advance` is called when `nextDeadline` has come.
+ */
+import type { Clock } from '../core/clock.ts';
+import { formatPrefix } from '../core/ip.ts';
+import type { Logger } from '../core/log.ts';
+import type { Random } from '../core/random.ts';
+import { CookieChecker } from '../noise/cookie.ts';
+import type { Crypto } from '../noise/crypto.ts';
+import { LocalIdentity } from '../noise/identity.ts';
+import { PrivateKey, type PublicKey } from '../noise/keys.ts';
+import { Timestamps } from '../noise/tai64n.ts';
+import type { Bind } from './bind.ts';
+import type { Configurable, DeviceChange, DeviceState, PeerChange } from './config.ts';
+import { Deadlines } from './deadlines.ts';
+import { HandshakeQueue } from './handshake-queue.ts';
+import { IndexTable } from './index-table.ts';
+import type { LaneEvents, LaneHost } from './lane/control.ts';
+import { DropCounters, type DropReason } from './lane/drops.ts';
+import { Peer, type PeerContext } from './peer.ts';
+
+export interface DeviceOptions {
+  readonly crypto: Crypto;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly bind: Bind;
+  /** Makes the lane host; the device is its event sink. */
+  readonly createLane: (events: LaneEvents) => LaneHost;
+  /** Runs a task in a later turn of the event loop. */
+  readonly defer: (task: () => void) => void;
+  /** Told when the next deadline moves forward. */
+  readonly onEarlierDeadline?: (at: number) => void;
+}
+
+export class Device implements Configurable, LaneEvents {
+  readonly #options: DeviceOptions;
+  readonly #lane: LaneHost;
+  readonly #deadlines: Deadlines;
+  readonly #indices: IndexTable<Peer>;
+  readonly #drops = new DropCounters();
+  readonly #handshakes: HandshakeQueue;
+  readonly #peerContext: PeerContext;
+  readonly #peers = new Map<string, Peer>();
+  readonly #peersById = new Map<number, Peer>();
+  /** Who has a prefix, so that it can move. */
+  readonly #owners = new Map<string, Peer>();
+  #lastPeerId = 0;
+  #privateKey: PrivateKey | undefined;
+  #identity: LocalIdentity | undefined;
+  #cookies: CookieChecker | undefined;
+  #listenPort = 0;
+  #fwmark = 0;
+  #isUp = false;
+  #isClosed = false;
+  /** Configuration, up and down happen one after the other. */
+  #serial: Promise<unknown> = Promise.resolve();
+
+  constructor(options: DeviceOptions) {
+    this.#options = options;
+    const { clock, crypto, random, logger, defer } = options;
+    this.#deadlines = new Deadlines(options.onEarlierDeadline);
+    this.#indices = new IndexTable<Peer>(random);
+    this.#lane = options.createLane(this);
+    this.#peerContext = {
+      crypto,
+      clock,
+      random,
+      logger,
+      lane: this.#lane,
+      indices: this.#indices,
+      deadlines: this.#deadlines,
+      timestamps: new Timestamps(clock),
+    };
+    this.#handshakes = new HandshakeQueue({
+      clock,
+      logger,
+      defer,
+      lane: this.#lane,
+      indices: this.#indices,
+      drops: this.#drops,
+      identity: () => this.#identity,
+      cookies: () => this.#cookies,
+      findPeer: (publicKey) => this.#peers.get(publicKey.hex),
+    });
+    this.#lane.start();
+  }
+
+  // Time.
+
+  get nextDeadline(): number {
+    return this.#deadlines.next;
+  }
+
+  /** Fires what is due. Returns the next deadline (Clock.now() scale), Infinity when there is none. */
+  advance(now: number): number {
+    return this.#deadlines.advance(now);
+  }
+
+  /** Names and times of armed timers, for diagnostics and tests. */
+  timers(): { name: string; at: number }[] {
+    return this.#deadlines.armed().map(({ name, at }) => ({ name, at }));
+  }
+
+  // Life cycle.
+
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
+  /** Opens the sockets and starts the peers. Rejects with SystemError when the port is taken. */
+  up(): Promise<void> {
+    return this.#serially(async () => {
+      if (this.#isUp || this.#isClosed) return;
+      this.#listenPort = await this.#options.bind.open(this.#listenPort);
+      this.#isUp = true;
+      this.#lane.setUp(true);
+      for (const peer of this.#peers.values()) peer.start();
+      this.#options.logger.log('info', 'device_up', { port: this.#listenPort });
+    });
+  }
+
+  /** Ends all sessions and closes the sockets. The configuration stays. */
+  down(): Promise<void> {
+    return this.#serially(() => this.#down());
+  }
+
+  /** Down for good; wipes keys. */
+  close(): Promise<void> {
+    return this.#serially(async () => {
+      if (this.#isClosed) return;
+      await this.#down();
+      this.#isClosed = true;
+      for (const peer of this.#peers.values()) peer.remove();
+      this.#peers.clear();
+      this.#peersById.clear();
+      this.#owners.clear();
+      this.#setPrivateKey(undefined);
+      await this.#lane.close();
+    });
+  }
+
+  /** MTU of the TUN device. */
+  setMtu(mtu: number): void {
+    this.#lane.setMtu(mtu);
+  }
+
+  /** Routes or addresses of the machine changed: replies teach the sticky sources anew. */
+  routesChanged(): void {
+    this.#lane.clearSource(0);
+  }
+
+  // Configuration.
+
+  configure(change: DeviceChange): Promise<void> {
+    return this.#serially(async () => {
+      const { listenPort } = change;
+      if (listenPort !== undefined && listenPort !== this.#listenPort) {
+        // The only step that can fail comes first, so that a refused change has changed nothing.
+        this.#listenPort = this.#isUp ? await this.#options.bind.open(listenPort) : listenPort;
+        this.#lane.clearSource(0);
+      }
+      this.#apply(change);
+    });
+  }
+
+  state(): DeviceState {
+    return {
+      privateKey: this.#privateKey,
+      publicKey: this.#identity?.publicKey,
+      listenPort: this.#listenPort,
+      fwmark: this.#fwmark,
+      peers: [...this.#peers.values()].map((peer) => peer.state()),
+    };
+  }
+
+  /** Packets dropped since the start, on either plane. */
+  dropped(reason: DropReason): bigint {
+    return this.#drops.get(reason) + this.#lane.dropped(reason);
+  }
+
+  /** Handshakes come faster than they are served: cookies are demanded. */
+  get isUnderLoad(): boolean {
+    return this.#handshakes.isUnderLoad(this.#options.clock.now());
+  }
+
+  // LaneEvents.
+
+  handshake(datagram: Uint8Array, endpoint: Uint8Array): void {
+    if (this.#isUp) this.#handshakes.push(datagram, endpoint);
+  }
+
+  activity(peer: number, bits: number): void {
+    this.#peersById.get(peer)?.activity(bits);
+  }
+
+  confirmed(peer: number, index: number): void {
+    this.#peersById.get(peer)?.confirmed(index);
+  }
+
+  roamed(peer: number, endpoint: Uint8Array): void {
+    this.#peersById.get(peer)?.roamed(endpoint);
+  }
+
+  #serially<Result>(task: () => Promise<Result>): Promise<Result> {
+    const result = this.#serial.then(task);
+    this.#serial = result.catch(() => {});
+    return result;
+  }
+
+  async #down(): Promise<void> {
+    if (!this.#isUp) return;
+    this.#isUp = false;
+    this.#lane.setUp(false);
+    this.#handshakes.clear();
+    for (const peer of this.#peers.values()) peer.stop();
+    await this.#options.bind.close();
+    this.#options.logger.log('info', 'device_down');
+  }
+
+  #apply(change: DeviceChange): void {
+    if (change.privateKey) this.#setPrivateKey(change.privateKey.isZero ? undefined : change.privateKey);
+    if (change.fwmark !== undefined) {
+      this.#fwmark = change.fwmark;
+      this.#options.bind.setMark(change.fwmark);
+      this.#lane.clearSource(0);
+    }
+    if (change.replacePeers) for (const peer of [...this.#peers.values()]) this.#removePeer(peer);
+    for (const peerChange of change.peers) this.#applyPeer(peerChange);
+  }
+
+  #setPrivateKey(key: PrivateKey | undefined): void {
+    if (key && this.#privateKey?.equals(key)) return;
+    this.#identity?.zero();
+    this.#privateKey?.zero();
+    this.#privateKey = key && new PrivateKey(key.bytes);
+    this.#identity = this.#privateKey && new LocalIdentity(this.#options.crypto, this.#privateKey);
+    this.#cookies = this.#identity && new CookieChecker(this.#identity, this.#options.random);
+    const self = this.#identity && this.#peers.get(this.#identity.publicKey.hex);
+    if (self) this.#removePeer(self);
+    for (const peer of this.#peers.values()) peer.setIdentity(this.#identity);
+  }
+
+  #applyPeer(change: PeerChange): void {
+    const peer = this.#peers.get(change.publicKey.hex);
+    if (change.remove) {
+      if (peer) this.#removePeer(peer);
+      return;
+    }
+    if (!peer && change.updateOnly) return;
+    const target = peer ?? this.#addPeer(change.publicKey);
+    if (!target) return;
+    if (change.presharedKey) target.setPresharedKey(change.presharedKey);
+    if (change.endpoint) target.setEndpoint(change.endpoint);
+    if (change.replaceAllowedIps) {
+      for (const prefix of [...target.allowedIps]) {
+        target.removeAllowedIp(prefix);
+        this.#owners.delete(formatPrefix(prefix));
+      }
+    }
+    for (const { prefix, remove } of change.allowedIps ?? []) {
+      const key = formatPrefix(prefix);
+      const owner = this.#owners.get(key);
+      if (remove) {
+        if (owner === target && target.removeAllowedIp(prefix)) this.#owners.delete(key);
+      } else if (owner !== target) {
+        owner?.removeAllowedIp(prefix);
+        target.addAllowedIp(prefix);
+        this.#owners.set(key, target);
+      }
+    }
+    // Last, because a keepalive may start a handshake, which wants everything above.
+    if (change.persistentKeepalive !== undefined) target.setPersistentKeepalive(change.persistentKeepalive);
+    if (!this.#isUp) return;
+    target.start();
+    this.#lane.sendStaged(target.id);
+  }
+
+  /** A device's own key is no peer: such a section is ignored without a word, as in the kernel. */
+  #addPeer(publicKey: PublicKey): Peer | undefined {
+    if (this.#identity?.publicKey.equals(publicKey)) return undefined;
+    const peer = new Peer(++this.#lastPeerId, publicKey, this.#identity, this.#peerContext);
+    this.#peers.set(publicKey.hex, peer);
+    this.#peersById.set(peer.id, peer);
+    return peer;
+  }
+
+  #removePeer(peer: Peer): void {
+    for (const prefix of peer.allowedIps) this.#owners.delete(formatPrefix(prefix));
+    peer.remove();
+    this.#peers.delete(peer.publicKey.hex);
+    this.#peersById.delete(peer.id);
+  }
+}

@@ -1,0 +1,156 @@
+/** Both lanes over one set of tables, for a host that runs them on one thread. */
+import type { Clock } from '../../core/clock.ts';
+import type { TransportAead } from '../../noise/aead.ts';
+import type { Arena } from '../../core/arena.ts';
+import type { PacketPort } from '../../tun/tun.ts';
+import type { DatagramPort } from '../bind.ts';
+import { ENDPOINT } from '../endpoint.ts';
+import type { LaneCommands, LaneEvents, LaneKeypairInit, LaneReadings, PeerCounters } from './control.ts';
+import { DropCounters, type DropReason } from './drops.ts';
+import { Inbound } from './inbound.ts';
+import { Outbound } from './outbound.ts';
+import { LaneTables, PEER_RECORD } from './tables.ts';
+
+export interface LaneOptions {
+  readonly arena: Arena;
+  readonly aead: TransportAead;
+  readonly clock: Clock;
+  readonly tun: PacketPort;
+  readonly bind: DatagramPort;
+  readonly events: LaneEvents;
+}
+
+export class Lane implements LaneCommands, LaneReadings {
+  readonly #clock: Clock;
+  readonly #events: LaneEvents;
+  readonly #arena: Arena;
+  readonly #tables: LaneTables;
+  readonly #outbound: Outbound;
+  readonly #inbound: Inbound;
+  readonly #drops: DropCounters;
+  #reporting = false;
+
+  constructor(options: LaneOptions) {
+    this.#clock = options.clock;
+    this.#events = options.events;
+    this.#arena = options.arena;
+    const words = options.arena.alloc(DropCounters.words * 4) / 4;
+    this.#drops = new DropCounters(options.arena.u32.subarray(words, words + DropCounters.words));
+    this.#tables = new LaneTables(options.arena, options.aead);
+    this.#outbound = new Outbound(this.#tables, options.tun, options.bind, this.#drops);
+    this.#inbound = new Inbound(this.#tables, options.tun, options.bind, this.#drops, options.events);
+  }
+
+  /** Moves up to `burst` packets from the TUN. Returns how many, or PORT_GONE. */
+  pumpOutbound(burst: number): number {
+    const moved = this.#outbound.pump(this.#clock.now(), burst);
+    this.#report();
+    return moved;
+  }
+
+  /** Takes one batch from the bind. Returns the number of datagrams. */
+  pumpInbound(): number {
+    const moved = this.#inbound.pump(this.#clock.now());
+    this.#report();
+    return moved;
+  }
+
+  addPeer(peer: number): void {
+    this.#tables.addPeer(peer);
+  }
+
+  removePeer(peer: number): void {
+    this.dropStaged(peer);
+    this.#tables.removePeer(peer);
+  }
+
+  setEndpoint(id: number, endpoint: Uint8Array): void {
+    const peer = this.#tables.peer(id);
+    if (peer) this.#arena.u8.set(endpoint, peer.record + PEER_RECORD.endpoint);
+  }
+
+  clearSource(id: number): void {
+    const peer = this.#tables.peer(id);
+    for (const each of id === 0 ? this.#tables.peers() : peer ? [peer] : []) {
+      const at = each.record + PEER_RECORD.endpoint;
+      this.#arena.u8.fill(0, at + ENDPOINT.source, at + ENDPOINT.carrier);
+    }
+  }
+
+  addAllowedIp(peer: number, address: Uint8Array, length: number): void {
+    this.#tables.trie(address).insert(address, length, peer);
+  }
+
+  removeAllowedIp(peer: number, address: Uint8Array, length: number): void {
+    this.#tables.trie(address).remove(address, length, peer);
+  }
+
+  addKeypair(keypair: LaneKeypairInit): void {
+    this.#tables.addKeypair(keypair);
+  }
+
+  removeKeypair(index: number): void {
+    this.#tables.removeKeypair(index);
+  }
+
+  useKeypair(id: number, index: number): void {
+    const peer = this.#tables.peer(id);
+    if (!peer) return;
+    const keypair = this.#tables.keypair(index);
+    peer.current = keypair?.peer === peer ? keypair : undefined;
+  }
+
+  sendStaged(id: number): void {
+    const peer = this.#tables.peer(id);
+    if (!peer) return;
+    this.#outbound.sendStaged(peer, this.#clock.now());
+    this.#report();
+  }
+
+  sendHandshake(id: number, datagram: Uint8Array): void {
+    const peer = this.#tables.peer(id);
+    if (peer && this.#tables.hasEndpoint(peer)) {
+      this.#outbound.sendMessage(datagram, peer.record + PEER_RECORD.endpoint);
+    }
+  }
+
+  sendTo(endpoint: Uint8Array, datagram: Uint8Array): void {
+    this.#outbound.sendMessage(datagram, endpoint);
+  }
+
+  sendKeepalive(id: number): void {
+    const peer = this.#tables.peer(id);
+    if (!peer) return;
+    this.#outbound.sendKeepalive(peer, this.#clock.now());
+    this.#report();
+  }
+
+  dropStaged(id: number): void {
+    const peer = this.#tables.peer(id);
+    if (peer) this.#outbound.dropStaged(peer);
+  }
+
+  setMtu(mtu: number): void {
+    this.#tables.mtu = mtu;
+  }
+
+  setUp(up: boolean): void {
+    this.#tables.isUp = up;
+  }
+
+  dropped(reason: DropReason): bigint {
+    return this.#drops.get(reason);
+  }
+
+  counters(peer: number): PeerCounters {
+    return this.#tables.counters(peer);
+  }
+
+  /** A command given while an event is being handled must not start a second round inside the first. */
+  #report(): void {
+    if (this.#reporting) return;
+    this.#reporting = true;
+    this.#tables.takeActivity((peer, bits) => this.#events.activity(peer, bits));
+    this.#reporting = false;
+  }
+}

@@ -1,0 +1,271 @@
+/**
+ * The outbound lane: TUN → allowed IPs → keypair → nonce → padding → seal → bind.
+ * Packets are read to the place where their datagram will lie, so none is copied unless it must wait for a session.
+ */
+import type { Arena } from '../../core/arena.ts';
+import { AeadBatch } from '../../noise/aead.ts';
+import {
+  AEAD_TAG_SIZE,
+  MAX_STAGED_PACKETS,
+  PADDING_MULTIPLE,
+  REJECT_AFTER_MESSAGES_HIGH,
+  REJECT_AFTER_MESSAGES_LOW,
+  REJECT_AFTER_TIME,
+  REKEY_AFTER_MESSAGES_HIGH,
+  REKEY_AFTER_TIME,
+} from '../../noise/constants.ts';
+import { MESSAGE_TRANSPORT, TRANSPORT } from '../../noise/messages.ts';
+import { encapsulateEcn } from '../../tun/ecn.ts';
+import { MAX_UNREACHABLE_SIZE, writeUnreachable } from '../../tun/icmp.ts';
+import { PORT_GONE, type PacketPort } from '../../tun/tun.ts';
+import { DatagramBatch, type DatagramPort } from '../bind.ts';
+import { ENDPOINT } from '../endpoint.ts';
+import { ACTIVITY } from './control.ts';
+import { DROP, type DropCounters } from './drops.ts';
+import { PEER_RECORD, type LaneKeypair, type LanePeer, type LaneTables } from './tables.ts';
+
+/** All packets of all peers that wait for a session; each peer has MAX_STAGED_PACKETS besides. */
+export const MAX_STAGED_BYTES: number = 64 << 20;
+
+/** Handshakes travel as AF41, like the kernel's HANDSHAKE_DSCP. */
+const HANDSHAKE_TOS = 0x88;
+
+const MAX_PACKET = 65_535;
+/** Room of one packet in the send area: header, the largest packet, padding and tag, rounded up. */
+const SLOT_MAX = (TRANSPORT.content + MAX_PACKET + 16 + AEAD_TAG_SIZE + 63) & ~63;
+const AREA_SIZE = 8 * SLOT_MAX;
+
+/** ICMP errors, at most so many in each window. */
+const ICMP_BURST = 20;
+const ICMP_WINDOW_MS = 100;
+
+export class Outbound {
+  readonly #tables: LaneTables;
+  readonly #arena: Arena;
+  readonly #tun: PacketPort;
+  readonly #bind: DatagramPort;
+  readonly #drops: DropCounters;
+  readonly #seal: AeadBatch;
+  readonly #datagrams: DatagramBatch;
+  readonly #area: number;
+  #cursor: number;
+  /** Endpoint record of datagrams that no peer owns. */
+  readonly #replyEndpoint: number;
+  readonly #icmp: number;
+  #icmpWindowStart = 0;
+  #icmpSent = 0;
+  #stagedBytes = 0;
+
+  constructor(tables: LaneTables, tun: PacketPort, bind: DatagramPort, drops: DropCounters) {
+    this.#tables = tables;
+    this.#arena = tables.arena;
+    this.#tun = tun;
+    this.#bind = bind;
+    this.#drops = drops;
+    this.#seal = new AeadBatch(this.#arena, bind.batchSize);
+    this.#datagrams = new DatagramBatch(bind.batchSize);
+    this.#area = this.#arena.alloc(AREA_SIZE);
+    this.#cursor = this.#area;
+    this.#replyEndpoint = this.#arena.alloc(ENDPOINT.size);
+    this.#icmp = this.#arena.alloc(MAX_UNREACHABLE_SIZE);
+  }
+
+  /** Moves up to `burst` packets. Returns how many it read, or PORT_GONE. */
+  pump(now: number, burst: number): number {
+    let packets = 0;
+    for (; packets < burst; packets++) {
+      const at = this.#slot() + TRANSPORT.content;
+      const length = this.#tun.read(at, MAX_PACKET);
+      if (length === 0) break;
+      if (length < 0) {
+        this.flush();
+        return PORT_GONE;
+      }
+      this.#route(at, length, now);
+    }
+    this.flush();
+    return packets;
+  }
+
+  /** Seals and sends what was queued. */
+  flush(): void {
+    if (this.#datagrams.count > 0) {
+      this.#tables.aead.seal(this.#seal);
+      this.#bind.send(this.#datagrams);
+    }
+    this.#seal.clear();
+    this.#datagrams.clear();
+    this.#cursor = this.#area;
+  }
+
+  sendStaged(peer: LanePeer, now: number): void {
+    if (peer.staged.length === 0) return;
+    const keypair = this.#usable(peer, now);
+    if (!keypair || !this.#tables.hasEndpoint(peer)) {
+      this.#tables.note(peer, ACTIVITY.needsSession);
+      return;
+    }
+    for (const packet of peer.staged) {
+      const at = this.#slot() + TRANSPORT.content;
+      this.#arena.u8.set(packet, at);
+      this.#enqueue(peer, keypair, at, packet.length, now);
+    }
+    this.#forgetStaged(peer);
+    this.flush();
+  }
+
+  /** A keepalive is an empty packet; it is pointless when packets wait, for they do its work. */
+  sendKeepalive(peer: LanePeer, now: number): void {
+    if (peer.staged.length === 0) peer.staged.push(new Uint8Array(0));
+    this.sendStaged(peer, now);
+  }
+
+  dropStaged(peer: LanePeer): void {
+    for (const packet of peer.staged) if (packet.length > 0) this.#drops.count(DROP.no_session);
+    this.#forgetStaged(peer);
+  }
+
+  /** Sends a handshake message to an endpoint record, or to a copy of it when `endpoint` is an array. */
+  sendMessage(datagram: Uint8Array, endpoint: number | Uint8Array): void {
+    this.flush();
+    let record = this.#replyEndpoint;
+    if (typeof endpoint === 'number') record = endpoint;
+    else this.#arena.u8.set(endpoint, record);
+    this.#arena.u8.set(datagram, this.#area);
+    this.#datagrams.push(this.#area, datagram.length, record, HANDSHAKE_TOS);
+    this.#bind.send(this.#datagrams);
+    this.#datagrams.clear();
+  }
+
+  /** Where the next datagram starts; makes room first when there is none. */
+  #slot(): number {
+    if (
+      this.#datagrams.count === this.#datagrams.capacity ||
+      this.#cursor + SLOT_MAX > this.#area + AREA_SIZE
+    )
+      this.flush();
+    return this.#cursor;
+  }
+
+  #route(at: number, length: number, now: number): void {
+    const tables = this.#tables;
+    if (!tables.isUp) {
+      this.#drops.count(DROP.device_down);
+      return;
+    }
+    const view = this.#arena.view;
+    const version = (this.#arena.u8[at] as number) >> 4;
+    let owner = 0;
+    if (version === 4 && length >= 20) {
+      owner = tables.ipv4.find4(view.getUint32(at + 16));
+    } else if (version === 6 && length >= 40) {
+      owner = tables.ipv6.find6(
+        view.getUint32(at + 24),
+        view.getUint32(at + 28),
+        view.getUint32(at + 32),
+        view.getUint32(at + 36),
+      );
+    } else {
+      this.#drops.count(DROP.not_ip);
+      return;
+    }
+    const peer = tables.peer(owner);
+    if (!peer) {
+      this.#refuse(at, length, DROP.no_route, now);
+      return;
+    }
+    if (!tables.hasEndpoint(peer)) {
+      this.#refuse(at, length, DROP.no_endpoint, now);
+      return;
+    }
+    const keypair = this.#usable(peer, now);
+    if (!keypair) {
+      this.#stage(peer, at, length);
+      return;
+    }
+    this.#enqueue(peer, keypair, at, length, now);
+  }
+
+  /** The sending keypair while it is young and has nonces left (whitepaper section 6.2). */
+  #usable(peer: LanePeer, now: number): LaneKeypair | undefined {
+    const keypair = peer.current;
+    if (!keypair || now - keypair.createdAtMs >= REJECT_AFTER_TIME) return undefined;
+    if (keypair.sendHigh === REJECT_AFTER_MESSAGES_HIGH && keypair.sendLow >= REJECT_AFTER_MESSAGES_LOW)
+      return undefined;
+    return keypair;
+  }
+
+  /** Completes the datagram around the packet at `at`: header, nonce, padding; queues it for sealing and sending. */
+  #enqueue(peer: LanePeer, keypair: LaneKeypair, at: number, length: number, now: number): void {
+    const { u8, view } = this.#arena;
+    const padded = length + paddingFor(length, this.#tables.mtu);
+    u8.fill(0, at + length, at + padded);
+    const start = at - TRANSPORT.content;
+    view.setUint32(start, MESSAGE_TRANSPORT, true);
+    view.setUint32(start + TRANSPORT.receiver, keypair.remoteIndex, true);
+    view.setUint32(start + TRANSPORT.counter, keypair.sendLow, true);
+    view.setUint32(start + TRANSPORT.counter + 4, keypair.sendHigh, true);
+    this.#seal.push(at, padded, keypair.sendLow, keypair.sendHigh, keypair.sendKey);
+    keypair.sendLow = (keypair.sendLow + 1) >>> 0;
+    if (keypair.sendLow === 0) keypair.sendHigh++;
+
+    const size = TRANSPORT.content + padded + AEAD_TAG_SIZE;
+    this.#datagrams.push(
+      start,
+      size,
+      peer.record + PEER_RECORD.endpoint,
+      length === 0 ? 0 : encapsulateEcn(this.#arena, at),
+    );
+    this.#cursor = start + ((size + 63) & ~63);
+    this.#tables.countBytes(peer, PEER_RECORD.txBytes, size);
+
+    let bits = length === 0 ? ACTIVITY.sent : ACTIVITY.sent | ACTIVITY.dataSent;
+    const old = keypair.isInitiator && now - keypair.createdAtMs >= REKEY_AFTER_TIME;
+    if (old || keypair.sendHigh >= REKEY_AFTER_MESSAGES_HIGH) bits |= ACTIVITY.rekeyOnSend;
+    this.#tables.note(peer, bits);
+  }
+
+  #stage(peer: LanePeer, at: number, length: number): void {
+    this.#tables.note(peer, ACTIVITY.needsSession);
+    const { staged } = peer;
+    if (staged.length >= MAX_STAGED_PACKETS || this.#stagedBytes + length > MAX_STAGED_BYTES) {
+      const oldest = staged.shift();
+      this.#drops.count(DROP.staged_overflow);
+      // Nothing of this peer waits, so the total is used up by others: this packet is the one to go.
+      if (!oldest) return;
+      this.#stagedBytes -= oldest.length;
+    }
+    staged.push(this.#arena.u8.slice(at, at + length));
+    this.#stagedBytes += length;
+  }
+
+  #forgetStaged(peer: LanePeer): void {
+    for (const packet of peer.staged) this.#stagedBytes -= packet.length;
+    peer.staged.length = 0;
+  }
+
+  /** Drops the packet and tells its sender by ICMP, as the kernel does and wireguard-go does not. */
+  #refuse(at: number, length: number, reason: number, now: number): void {
+    this.#drops.count(reason);
+    if (now - this.#icmpWindowStart >= ICMP_WINDOW_MS) {
+      this.#icmpWindowStart = now;
+      this.#icmpSent = 0;
+    }
+    if (this.#icmpSent >= ICMP_BURST) return;
+    const size = writeUnreachable(this.#arena, at, length, this.#icmp);
+    if (size === 0) return;
+    this.#icmpSent++;
+    this.#tun.write(this.#icmp, size);
+  }
+}
+
+/**
+ * Zero bytes to append: up to a multiple of 16, but never beyond the MTU (the kernel's calculate_skb_padding). For
+ * packets larger than the MTU (a shrunk one) the last MTU-sized part counts.
+ */
+export function paddingFor(length: number, mtu: number): number {
+  const mask = PADDING_MULTIPLE - 1;
+  if (mtu === 0) return -length & mask;
+  const last = length > mtu ? length % mtu : length;
+  return Math.min(mtu, (last + mask) & ~mask) - last;
+}

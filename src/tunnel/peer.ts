@@ -1,0 +1,325 @@
+/** A peer on the control plane: handshake, the three keypairs, timers. Packets and their keys are the lane's. */
+import type { Clock } from '../core/clock.ts';
+import { formatPrefix, type Prefix } from '../core/ip.ts';
+import type { Logger } from '../core/log.ts';
+import type { Random } from '../core/random.ts';
+import { REKEY_TIMEOUT } from '../noise/constants.ts';
+import { CookieGenerator } from '../noise/cookie.ts';
+import type { Crypto } from '../noise/crypto.ts';
+import { Handshake } from '../noise/handshake.ts';
+import type { LocalIdentity } from '../noise/identity.ts';
+import type { SessionKeys } from '../noise/session-keys.ts';
+import { INITIATION, RESPONSE } from '../noise/messages.ts';
+import { PresharedKey, type PublicKey } from '../noise/keys.ts';
+import type { Timestamps } from '../noise/tai64n.ts';
+import type { PeerState } from './config.ts';
+import type { Deadlines } from './deadlines.ts';
+import { ENDPOINT, decodeEndpoint, encodeEndpoint, formatEndpoint, type Endpoint } from './endpoint.ts';
+import type { IndexTable } from './index-table.ts';
+import { ACTIVITY, type LaneHost } from './lane/control.ts';
+import { PeerTimers, type TimerActions } from './timers.ts';
+
+/** What all peers of a device share. */
+export interface PeerContext {
+  readonly crypto: Crypto;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly lane: LaneHost;
+  readonly indices: IndexTable<Peer>;
+  readonly deadlines: Deadlines;
+  readonly timestamps: Timestamps;
+  readonly logger: Logger;
+}
+
+export class Peer implements TimerActions {
+  /** Names the peer to the lanes; never given out twice. */
+  readonly id: number;
+  readonly publicKey: PublicKey;
+  readonly timers: PeerTimers;
+  readonly cookies: CookieGenerator;
+  readonly #context: PeerContext;
+  readonly #logger: Logger;
+  readonly #allowedIps = new Map<string, Prefix>();
+  #presharedKey: PresharedKey = PresharedKey.none;
+  readonly handshake: Handshake;
+  /** Index of the handshake in progress, 0 = none. */
+  #handshakeIndex = 0;
+  /** Receiver indices of the keypairs, 0 = none (whitepaper section 6, the kernel's noise_keypairs). */
+  #previous = 0;
+  #current = 0;
+  #next = 0;
+  #endpoint: Endpoint | undefined;
+  #lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
+  #lastHandshakeWallMs = 0;
+  /** Handshake messages; the lane counts the transport packets. */
+  #handshakeTxBytes = 0n;
+  #handshakeRxBytes = 0n;
+
+  constructor(id: number, publicKey: PublicKey, identity: LocalIdentity | undefined, context: PeerContext) {
+    this.id = id;
+    this.publicKey = publicKey;
+    this.#context = context;
+    this.#logger = context.logger.child({ peer: publicKey.short });
+    this.timers = new PeerTimers(publicKey.toString(), context.deadlines, context.random, this);
+    this.cookies = new CookieGenerator(context.crypto, publicKey);
+    this.handshake = new Handshake(identity, publicKey, this.#presharedKey, context.random);
+    context.lane.addPeer(id);
+  }
+
+  // Configuration.
+
+  /** A new private key: running sessions may still receive, but nothing is sent before a new handshake. */
+  setIdentity(identity: LocalIdentity | undefined): void {
+    this.#releaseHandshake();
+    this.handshake.rekey(identity);
+    this.#context.lane.useKeypair(this.id, 0);
+    this.#lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Takes effect with the next handshake. */
+  setPresharedKey(key: PresharedKey): void {
+    this.#presharedKey = key;
+    this.handshake.setPresharedKey(key);
+  }
+
+  setEndpoint(endpoint: Endpoint): void {
+    const record = new Uint8Array(ENDPOINT.size);
+    encodeEndpoint(endpoint, record, 0);
+    this.#useEndpoint(record);
+  }
+
+  setPersistentKeepalive(seconds: number): void {
+    const wasOff = this.timers.persistentKeepaliveSeconds === 0;
+    this.timers.persistentKeepaliveSeconds = seconds;
+    this.timers.persistentKeepaliveChanged();
+    if (wasOff && seconds > 0 && this.timers.isRunning) this.sendKeepalive();
+  }
+
+  /** The device makes sure that no other peer keeps the prefix. */
+  addAllowedIp(prefix: Prefix): void {
+    this.#allowedIps.set(formatPrefix(prefix), prefix);
+    this.#context.lane.addAllowedIp(this.id, prefix.address, prefix.length);
+  }
+
+  /** Returns whether the peer had it. */
+  removeAllowedIp(prefix: Prefix): boolean {
+    if (!this.#allowedIps.delete(formatPrefix(prefix))) return false;
+    this.#context.lane.removeAllowedIp(this.id, prefix.address, prefix.length);
+    return true;
+  }
+
+  get allowedIps(): IterableIterator<Prefix> {
+    return this.#allowedIps.values();
+  }
+
+  // Life cycle.
+
+  /** The device is up. */
+  start(): void {
+    if (this.timers.isRunning) return;
+    this.timers.start();
+    this.#lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
+    if (this.timers.persistentKeepaliveSeconds > 0) this.sendKeepalive();
+  }
+
+  /** The device is down: nothing of any session survives, but the greatest timestamp of the peer does. */
+  stop(): void {
+    this.timers.stop();
+    this.zeroKeys();
+  }
+
+  /** For good. */
+  remove(): void {
+    this.stop();
+    for (const prefix of [...this.#allowedIps.values()]) this.removeAllowedIp(prefix);
+    this.#context.lane.removePeer(this.id);
+  }
+
+  // What the lane reports.
+
+  activity(bits: number): void {
+    const now = this.#context.clock.now();
+    if (bits & ACTIVITY.sent) this.timers.authenticatedSent();
+    if (bits & ACTIVITY.dataSent) this.timers.dataSent(now);
+    if (bits & ACTIVITY.received) this.timers.authenticatedReceived();
+    if (bits & ACTIVITY.dataReceived) this.timers.dataReceived(now);
+    if (bits & (ACTIVITY.sent | ACTIVITY.received)) this.timers.traversal(now);
+    if (bits & (ACTIVITY.needsSession | ACTIVITY.rekeyOnSend | ACTIVITY.rekeyOnReceive))
+      this.sendInitiation(false);
+  }
+
+  /** The initiator used the session that this side made as responder: from now on this side may, too. */
+  confirmed(index: number): void {
+    if (index !== this.#next) return;
+    this.#dropKeypair(this.#previous);
+    this.#previous = this.#current;
+    this.#current = this.#next;
+    this.#next = 0;
+    this.#handshakeComplete();
+    this.#context.lane.useKeypair(this.id, index);
+    this.#context.lane.sendStaged(this.id);
+  }
+
+  roamed(record: Uint8Array): void {
+    this.#endpoint = decodeEndpoint(record, 0);
+    if (this.#endpoint) this.#logger.log('debug', 'roamed', { endpoint: formatEndpoint(this.#endpoint) });
+  }
+
+  // Handshakes.
+
+  /** TimerActions; also whenever packets wait or the session ages. At most one in REKEY_TIMEOUT. */
+  sendInitiation(isRetry: boolean): void {
+    if (!isRetry) this.timers.handshakeWanted();
+    const now = this.#context.clock.now();
+    if (now - this.#lastSentHandshakeMs < REKEY_TIMEOUT) return;
+    if (!this.timers.isRunning || !this.#endpoint || !this.handshake.isPossible) return;
+    this.#lastSentHandshakeMs = now;
+    const index = this.#newHandshakeIndex();
+    const message = this.handshake.createInitiation(index, this.#context.timestamps.next());
+    if (!message) return;
+    this.#sendHandshake(message, now);
+    this.timers.handshakeInitiated(now);
+    this.#logger.log('debug', 'handshake_initiation_sent');
+  }
+
+  /** After `handshake.acceptInitiation`: answers and derives the session, unconfirmed. */
+  initiationAccepted(from: Uint8Array): void {
+    const now = this.#context.clock.now();
+    this.#received(INITIATION.size, from, now);
+    this.#logger.log('debug', 'handshake_initiation_received');
+    const index = this.#newHandshakeIndex();
+    const message = this.handshake.createResponse(index);
+    if (!message) return;
+    this.#lastSentHandshakeMs = now;
+    const keys = this.handshake.deriveKeypair();
+    if (!keys) return;
+    this.#dropKeypair(this.#next);
+    this.#dropKeypair(this.#previous);
+    this.#previous = 0;
+    this.#next = keys.localIndex;
+    this.#addKeypair(keys, now);
+    this.#sendHandshake(message, now);
+    this.#logger.log('debug', 'handshake_response_sent');
+  }
+
+  /** Returns false when the message is not the answer to the handshake in progress. */
+  consumeResponse(message: Uint8Array, receiver: number, from: Uint8Array): boolean {
+    if (receiver !== this.#handshakeIndex || !this.handshake.consumeResponse(message)) return false;
+    const now = this.#context.clock.now();
+    this.#received(RESPONSE.size, from, now);
+    const keys = this.handshake.deriveKeypair();
+    if (!keys) return false;
+    if (this.#next === 0) {
+      this.#dropKeypair(this.#previous);
+      this.#previous = this.#current;
+    } else {
+      this.#dropKeypair(this.#previous);
+      this.#dropKeypair(this.#current);
+      this.#previous = this.#next;
+      this.#next = 0;
+    }
+    this.#current = keys.localIndex;
+    this.#addKeypair(keys, now);
+    this.#context.lane.useKeypair(this.id, keys.localIndex);
+    this.#handshakeComplete();
+    // The first transport packet confirms the keys to the responder: whatever waits, or else a keepalive.
+    this.sendKeepalive();
+    return true;
+  }
+
+  // TimerActions.
+
+  sendKeepalive(): void {
+    this.#context.lane.sendKeepalive(this.id);
+  }
+
+  clearSource(): void {
+    this.#context.lane.clearSource(this.id);
+  }
+
+  giveUpHandshake(): void {
+    this.#logger.log('debug', 'handshake_gave_up');
+    this.#context.lane.dropStaged(this.id);
+  }
+
+  zeroKeys(): void {
+    for (const index of [this.#previous, this.#current, this.#next]) this.#dropKeypair(index);
+    this.#previous = this.#current = this.#next = 0;
+    this.#releaseHandshake();
+    this.handshake.clear();
+    this.#context.lane.dropStaged(this.id);
+  }
+
+  state(): PeerState {
+    const counters = this.#context.lane.counters(this.id);
+    return {
+      publicKey: this.publicKey,
+      presharedKey: this.#presharedKey,
+      endpoint: this.#endpoint,
+      lastHandshakeMs: this.#lastHandshakeWallMs,
+      txBytes: counters.txBytes + this.#handshakeTxBytes,
+      rxBytes: counters.rxBytes + this.#handshakeRxBytes,
+      persistentKeepalive: this.timers.persistentKeepaliveSeconds,
+      allowedIps: [...this.#allowedIps.values()],
+    };
+  }
+
+  #received(size: number, from: Uint8Array, now: number): void {
+    this.#handshakeRxBytes += BigInt(size);
+    this.#useEndpoint(from);
+    this.timers.authenticatedReceived();
+    this.timers.traversal(now);
+  }
+
+  #sendHandshake(message: Uint8Array, now: number): void {
+    this.cookies.addMacs(message, now);
+    this.#handshakeTxBytes += BigInt(message.length);
+    this.timers.authenticatedSent();
+    this.timers.traversal(now);
+    this.#context.lane.sendHandshake(this.id, message);
+  }
+
+  #handshakeComplete(): void {
+    this.timers.handshakeComplete();
+    this.#lastHandshakeWallMs = this.#context.clock.wall();
+    this.#logger.log('debug', 'handshake_completed');
+  }
+
+  #useEndpoint(record: Uint8Array): void {
+    this.#endpoint = decodeEndpoint(record, 0);
+    this.#context.lane.setEndpoint(this.id, record);
+  }
+
+  #newHandshakeIndex(): number {
+    this.#releaseHandshake();
+    this.#handshakeIndex = this.#context.indices.allocate(this);
+    return this.#handshakeIndex;
+  }
+
+  #releaseHandshake(): void {
+    if (this.#handshakeIndex !== 0) this.#context.indices.release(this.#handshakeIndex);
+    this.#handshakeIndex = 0;
+  }
+
+  /** Hands the keys to the lane; the index now names the keypair. */
+  #addKeypair(keys: SessionKeys, now: number): void {
+    this.#handshakeIndex = 0;
+    this.#context.lane.addKeypair({
+      peer: this.id,
+      index: keys.localIndex,
+      remoteIndex: keys.remoteIndex,
+      sendKey: keys.send,
+      receiveKey: keys.receive,
+      isInitiator: keys.isInitiator,
+      createdAtMs: now,
+    });
+    keys.zero();
+    this.timers.sessionDerived(now);
+  }
+
+  #dropKeypair(index: number): void {
+    if (index === 0) return;
+    this.#context.lane.removeKeypair(index);
+    this.#context.indices.release(index);
+  }
+}
