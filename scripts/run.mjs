@@ -93,6 +93,7 @@ function test(patterns) {
     if (files.length > 0)
       run(process.execPath, [
         '--test',
+        '--test-reporter=spec',
         `--test-concurrency=${concurrency}`,
         '--enable-source-maps',
         ...files,

@@ -226,7 +226,7 @@ export class Device implements Configurable, LaneEvents {
       this.#options.bind.setMark(change.fwmark);
       this.#lane.clearSource(0);
     }
-    if (change.replacePeers) for (const peer of [...this.#peers.values()]) this.#removePeer(peer);
+    if (change.replacePeers) for (const peer of this.#peers.values()) this.#removePeer(peer);
     for (const peerChange of change.peers) this.#applyPeer(peerChange);
   }
 
@@ -254,7 +254,7 @@ export class Device implements Configurable, LaneEvents {
     if (change.presharedKey) target.setPresharedKey(change.presharedKey);
     if (change.endpoint) target.setEndpoint(change.endpoint);
     if (change.replaceAllowedIps) {
-      for (const prefix of [...target.allowedIps]) {
+      for (const prefix of target.allowedIps) {
         target.removeAllowedIp(prefix);
         this.#owners.delete(formatPrefix(prefix));
       }

@@ -131,7 +131,7 @@ export class Peer implements TimerActions {
   /** For good. */
   remove(): void {
     this.stop();
-    for (const prefix of [...this.#allowedIps.values()]) this.removeAllowedIp(prefix);
+    for (const prefix of this.#allowedIps.values()) this.removeAllowedIp(prefix);
     this.#context.lane.removePeer(this.id);
   }
 
