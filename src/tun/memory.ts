@@ -78,4 +78,6 @@ export class MemoryTun implements Tun, PacketPort {
     this.delivered.push(this.#arena.u8.slice(at, at + length));
     return length;
   }
+
+  flush(): void {}
 }

@@ -35,8 +35,14 @@ export interface PacketPort {
    * device is closed. Never throws, never blocks.
    */
   read(at: number, capacity: number): number;
-  /** Writes one IP packet that lies at `at`. Returns `length`, PORT_REFUSED or PORT_GONE. Never throws, never blocks. */
+  /**
+   * Writes one IP packet that lies at `at`. Returns `length`, PORT_REFUSED or PORT_GONE. Never throws, never blocks.
+   * A port that coalesces may hold the packet back until `flush`; the bytes must stay untouched until then, and the ten
+   * bytes before `at` may be overwritten.
+   */
   write(at: number, length: number): number;
+  /** Writes what was held back. */
+  flush(): void;
   /**
    * Calls `ready` on the control thread whenever packets may wait, until `close`. Several packets may wait per call:
    * read until 0. A hosted lane does not use this; it polls the descriptor itself.

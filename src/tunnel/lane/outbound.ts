@@ -67,7 +67,8 @@ export class Outbound {
     this.#area = this.#arena.alloc(AREA_SIZE);
     this.#cursor = this.#area;
     this.#replyEndpoint = this.#arena.alloc(ENDPOINT.size);
-    this.#icmp = this.#arena.alloc(MAX_UNREACHABLE_SIZE);
+    // A port that coalesces writes its header before the packet.
+    this.#icmp = this.#arena.alloc(64 + MAX_UNREACHABLE_SIZE) + 64;
   }
 
   /** Moves up to `burst` packets. Returns how many it read, or PORT_GONE. */
@@ -256,6 +257,7 @@ export class Outbound {
     if (size === 0) return;
     this.#icmpSent++;
     this.#tun.write(this.#icmp, size);
+    this.#tun.flush();
   }
 }
 
