@@ -17,7 +17,7 @@ export class NobleTransportAead implements TransportAead {
   }
 
   addKey(key: Uint8Array): number {
-    return this.#keys.add(Uint8Array.from(key));
+    return this.#keys.add(new Uint8Array(key));
   }
 
   dropKey(handle: number): void {

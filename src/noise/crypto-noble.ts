@@ -36,7 +36,7 @@ class NoblePrivateKey implements DhPrivateKey {
   #isZeroed = false;
 
   constructor(secret: Uint8Array) {
-    this.#secret = Uint8Array.from(secret);
+    this.#secret = new Uint8Array(secret);
     this.publicKey = x25519.getPublicKey(this.#secret);
   }
 
@@ -59,7 +59,7 @@ class NoblePrivateKey implements DhPrivateKey {
 export const nobleX25519: X25519 = {
   name: 'noble',
   importPrivateKey: (bytes) => new NoblePrivateKey(bytes),
-  importPublicKey: (bytes) => ({ bytes: Uint8Array.from(bytes) }),
+  importPublicKey: (bytes) => ({ bytes: new Uint8Array(bytes) }),
   generate: (random: Random) => {
     const secret = new Uint8Array(KEY_SIZE);
     random.fill(secret);

@@ -24,12 +24,17 @@ const PKCS8_PREFIX = Uint8Array.from([
   0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x6e, 0x04, 0x22, 0x04, 0x20,
 ]);
 
+/** The same memory without Buffer's methods, whose `slice` would share it. */
+function plain(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}
+
 class NodePublicKey implements DhPublicKey {
   readonly bytes: Uint8Array;
   readonly key: KeyObject;
 
   constructor(bytes: Uint8Array) {
-    this.bytes = Uint8Array.from(bytes);
+    this.bytes = new Uint8Array(bytes);
     // As JWK: 6 microseconds; as SPKI, OpenSSL 3.0 takes 80.
     const x = Buffer.from(this.bytes.buffer).toString('base64url');
     this.key = createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' });
@@ -42,7 +47,7 @@ class NodePrivateKey implements DhPrivateKey {
 
   constructor(privateKey: KeyObject, publicKey: KeyObject) {
     const { x } = publicKey.export({ format: 'jwk' });
-    this.publicKey = Uint8Array.from(Buffer.from(x as string, 'base64url'));
+    this.publicKey = new Uint8Array(Buffer.from(x as string, 'base64url'));
     this.#key = privateKey;
   }
 
@@ -50,7 +55,7 @@ class NodePrivateKey implements DhPrivateKey {
     if (this.#key === undefined) return undefined;
     const publicKey = remote instanceof NodePublicKey ? remote : new NodePublicKey(remote.bytes);
     try {
-      const secret = diffieHellman({ privateKey: this.#key, publicKey: publicKey.key });
+      const secret = plain(diffieHellman({ privateKey: this.#key, publicKey: publicKey.key }));
       // OpenSSL refuses an all-zero result itself; the handshake's safety should not hang on that.
       return isZero(secret) ? undefined : secret;
     } catch {
@@ -117,7 +122,7 @@ function open(
   const decipher = createDecipheriv(ALGORITHM, key, nonce, OPTIONS);
   decipher.setAAD(ad, { plaintextLength: length });
   decipher.setAuthTag(sealed.subarray(length));
-  const plaintext = decipher.update(sealed.subarray(0, length));
+  const plaintext = plain(decipher.update(sealed.subarray(0, length)));
   try {
     decipher.final();
     return plaintext;
@@ -137,9 +142,9 @@ function withDerivedKey<T>(
   use: (derivedKey: Uint8Array, shortNonce: Uint8Array) => T,
 ): T {
   // Copies, because words need aligned memory.
-  const words = new Uint32Array(Uint8Array.from(key).buffer);
+  const words = new Uint32Array(new Uint8Array(key).buffer);
   const derived = new Uint32Array(KEY_SIZE / 4);
-  hchacha(SIGMA, words, new Uint32Array(Uint8Array.from(nonce.subarray(0, 16)).buffer), derived);
+  hchacha(SIGMA, words, new Uint32Array(new Uint8Array(nonce.subarray(0, 16)).buffer), derived);
   const shortNonce = new Uint8Array(AEAD_NONCE_SIZE);
   shortNonce.set(nonce.subarray(16), 4);
   const result = use(new Uint8Array(derived.buffer), shortNonce);

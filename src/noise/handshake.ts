@@ -87,7 +87,7 @@ export function openInitiation(identity: LocalIdentity, message: Uint8Array): Op
     remoteStatic: new PublicKey(remoteStatic),
     remoteIndex: readU32le(message, INITIATION.sender),
     remoteEphemeral,
-    sealedTimestamp: message.slice(INITIATION.timestamp, INITIATION.mac1),
+    sealedTimestamp: new Uint8Array(message.subarray(INITIATION.timestamp, INITIATION.mac1)),
     symmetric,
   };
 }

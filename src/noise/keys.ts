@@ -58,7 +58,8 @@ export class PrivateKey extends SecretKey {
   declare private readonly kind: 'private';
 
   constructor(bytes: Uint8Array) {
-    const clamped = bytes.slice();
+    // Not `slice`, which shares memory when the argument is a Buffer.
+    const clamped = new Uint8Array(bytes);
     // An all-zero key means "no key" in the UAPI and must stay recognisable.
     if (clamped.length === KEY_SIZE && !isZero(clamped)) {
       clamped[0] = (clamped[0] as number) & 248;
@@ -98,7 +99,7 @@ export class PublicKey {
 
   constructor(bytes: Uint8Array) {
     if (bytes.length !== KEY_SIZE) throw new RangeError(`a key has ${KEY_SIZE} bytes, got ${bytes.length}`);
-    this.bytes = bytes.slice();
+    this.bytes = new Uint8Array(bytes);
     this.hex = toHex(this.bytes);
   }
 

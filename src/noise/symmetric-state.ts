@@ -24,14 +24,14 @@ export class SymmetricState {
   /** `protocolName` has more than 32 bytes, so it is hashed and not padded. */
   static initialize(crypto: Crypto, protocolName: Uint8Array, prologue: Uint8Array): SymmetricState {
     const name = crypto.blake2s.hash(protocolName);
-    const state = new SymmetricState(crypto, name, name.slice());
+    const state = new SymmetricState(crypto, name, new Uint8Array(name));
     state.mixHash(prologue);
     return state;
   }
 
   /** The transcript hash; not secret. A copy. */
   get hash(): Uint8Array {
-    return this.#hash.slice();
+    return new Uint8Array(this.#hash);
   }
 
   mixHash(data: Uint8Array): void {
@@ -84,8 +84,8 @@ export class SymmetricState {
   }
 
   clone(): SymmetricState {
-    const copy = new SymmetricState(this.#crypto, this.#chainingKey.slice(), this.#hash.slice());
-    copy.#key = this.#key?.slice();
+    const copy = new SymmetricState(this.#crypto, new Uint8Array(this.#chainingKey), this.hash);
+    copy.#key = this.#key && new Uint8Array(this.#key);
     return copy;
   }
 
