@@ -5,7 +5,9 @@
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { accessSync, closeSync, constants, existsSync, openSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
+import type koffiModule from 'koffi';
 import { eventually } from './eventually.ts';
 
 export interface Needs {
@@ -168,6 +170,26 @@ export class Namespace {
     return child;
   }
 
+  /**
+   * Runs `action` with this thread inside the namespace. What it opens (sockets, TUN devices) stays there for good;
+   * the thread comes back. Synchronous, so that nothing else runs in between.
+   */
+  within<T>(action: () => T): T {
+    const own = openSync('/proc/thread-self/ns/net', constants.O_RDONLY);
+    const other = openSync(this.path, constants.O_RDONLY);
+    try {
+      setns(other);
+      try {
+        return action();
+      } finally {
+        setns(own);
+      }
+    } finally {
+      closeSync(other);
+      closeSync(own);
+    }
+  }
+
   /** Runs `cleanup` when the namespace is removed, the latest one first. */
   defer(cleanup: () => void): void {
     this.#cleanups.push(cleanup);
@@ -212,6 +234,15 @@ function killIfAlive(pid: number): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
+}
+
+const CLONE_NEWNET = 0x4000_0000;
+let setnsFunction: ((fd: number, type: number) => number) | undefined;
+
+function setns(fd: number): void {
+  const koffi = createRequire(import.meta.url)('koffi') as typeof koffiModule;
+  setnsFunction ??= koffi.load(null).func('int setns(int fd, int type)');
+  if (setnsFunction(fd, CLONE_NEWNET) !== 0) throw new Error(`setns failed with errno ${koffi.errno()}`);
 }
 
 export interface VethEnd {
