@@ -13,7 +13,11 @@ const EPOCH_LOW = 10;
 const STEP_NS = 2 ** 24;
 const STEPS_PER_SECOND: number = Math.ceil(1e9 / STEP_NS);
 
-/** Stamps of the wall clock, each greater than the one before even when the clock stands still or jumps back. */
+/**
+ * The stamps sent to one peer: wall clock, but each greater than the one before even when the clock jumps back. One
+ * object per peer, because with one for all a thousand handshakes within a moment would run seconds ahead of the
+ * clock, and a restarted process would be refused until it has caught up.
+ */
 export class Timestamps {
   readonly #clock: Clock;
   #seconds = Number.NEGATIVE_INFINITY;

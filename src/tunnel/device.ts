@@ -10,7 +10,6 @@ import { CookieChecker } from '../noise/cookie.ts';
 import type { Crypto } from '../noise/crypto.ts';
 import { LocalIdentity } from '../noise/identity.ts';
 import { PrivateKey, type PublicKey } from '../noise/keys.ts';
-import { Timestamps } from '../noise/tai64n.ts';
 import type { Bind } from './bind.ts';
 import type { Configurable, DeviceChange, DeviceState, PeerChange } from './config.ts';
 import { Deadlines } from './deadlines.ts';
@@ -71,7 +70,6 @@ export class Device implements Configurable, LaneEvents {
       lane: this.#lane,
       indices: this.#indices,
       deadlines: this.#deadlines,
-      timestamps: new Timestamps(clock),
     };
     this.#handshakes = new HandshakeQueue({
       clock,

@@ -11,7 +11,7 @@ import type { LocalIdentity } from '../noise/identity.ts';
 import type { SessionKeys } from '../noise/session-keys.ts';
 import { INITIATION, RESPONSE } from '../noise/messages.ts';
 import { PresharedKey, type PublicKey } from '../noise/keys.ts';
-import type { Timestamps } from '../noise/tai64n.ts';
+import { Timestamps } from '../noise/tai64n.ts';
 import type { PeerState } from './config.ts';
 import type { Deadlines } from './deadlines.ts';
 import { ENDPOINT, decodeEndpoint, encodeEndpoint, formatEndpoint, type Endpoint } from './endpoint.ts';
@@ -27,7 +27,6 @@ export interface PeerContext {
   readonly lane: LaneHost;
   readonly indices: IndexTable<Peer>;
   readonly deadlines: Deadlines;
-  readonly timestamps: Timestamps;
   readonly logger: Logger;
 }
 
@@ -38,6 +37,7 @@ export class Peer implements TimerActions {
   readonly timers: PeerTimers;
   readonly cookies: CookieGenerator;
   readonly #context: PeerContext;
+  readonly #timestamps: Timestamps;
   readonly #logger: Logger;
   readonly #allowedIps = new Map<string, Prefix>();
   #presharedKey: PresharedKey = PresharedKey.none;
@@ -59,6 +59,7 @@ export class Peer implements TimerActions {
     this.id = id;
     this.publicKey = publicKey;
     this.#context = context;
+    this.#timestamps = new Timestamps(context.clock);
     this.#logger = context.logger.child({ peer: publicKey.short });
     this.timers = new PeerTimers(publicKey.toString(), context.deadlines, context.random, this);
     this.cookies = new CookieGenerator(context.crypto, publicKey);
@@ -175,7 +176,7 @@ export class Peer implements TimerActions {
     if (!this.timers.isRunning || !this.#endpoint || !this.handshake.isPossible) return;
     this.#lastSentHandshakeMs = now;
     const index = this.#newHandshakeIndex();
-    const message = this.handshake.createInitiation(index, this.#context.timestamps.next());
+    const message = this.handshake.createInitiation(index, this.#timestamps.next());
     if (!message) return;
     this.#sendHandshake(message, now);
     this.timers.handshakeInitiated(now);
