@@ -1,0 +1,144 @@
+/**
+ * TUN-to-TUN traffic between two namespaces joined by a veth pair, for several implementations in one run: what a user
+ * feels. Each implementation runs at both ends. Figures of one run may be compared; those of two runs may not.
+ */
+import { Namespace, joinByVeth, requireRoot } from '../../test/kit/netns.ts';
+import { type Implementation, WIREGUARD_GO, implementationUnderTest } from '../../test/kit/programs.ts';
+import { eventually } from '../../test/kit/eventually.ts';
+import { aim, startPair } from '../../test/interop/sides.ts';
+
+export interface TunnelResult {
+  readonly name: string;
+  /** Gbit/s of received TCP payload: one stream there, one stream back, four streams there. */
+  readonly tcp1: number;
+  readonly tcp1Reverse: number;
+  readonly tcp4: number;
+  readonly tcp1v6: number;
+  /** Gbit/s received and percent lost, UDP of 1360 bytes at full speed. */
+  readonly udp: { readonly gbits: number; readonly lostPercent: number };
+  /** Milliseconds. */
+  readonly ping: { readonly idle: number; readonly underLoad: number };
+}
+
+interface Addresses {
+  readonly v4: string;
+  readonly v6: string;
+}
+
+interface Report {
+  readonly end: {
+    readonly sum?: { readonly bits_per_second: number; readonly lost_percent: number };
+    readonly sum_received?: { readonly bits_per_second: number };
+  };
+}
+
+const PORT = '5201';
+
+export interface TunnelOptions {
+  readonly seconds: number;
+  /** `NAME=/path`, the command line of wireguard-go. */
+  readonly peers: readonly string[];
+}
+
+export async function benchTunnel(options: TunnelOptions, say: (line: string) => void): Promise<TunnelResult[]> {
+  const missing = requireRoot({ programs: ['wg', 'iperf3', 'ping', 'ss'], tun: true });
+  if (missing !== false) throw new Error(missing);
+  const results: TunnelResult[] = [];
+  const run = async (name: string, work: (measure: Measure) => Promise<TunnelResult>) => {
+    await using one = Namespace.create();
+    await using two = Namespace.create();
+    joinByVeth(
+      { namespace: one, link: 'veth0', addresses: ['10.99.0.1/24', 'fd99::1/64'] },
+      { namespace: two, link: 'veth0', addresses: ['10.99.0.2/24', 'fd99::2/64'] },
+    );
+    const result = await work({ name, one, two, seconds: options.seconds });
+    results.push(result);
+    say(describe(result));
+  };
+  say(describeHeader());
+  await run('veth, no tunnel', (measure) => measureAll(measure, { v4: '10.99.0.2', v6: 'fd99::2' }));
+  for (const implementation of implementations(options.peers)) {
+    await run(implementation.name, async (measure) => {
+      const pair = await startPair(
+        { implementation, namespace: measure.one },
+        { implementation, namespace: measure.two },
+      );
+      aim(pair.one, pair.two, '10.99.0.2');
+      const result = await measureAll(measure, { v4: pair.two.inner4, v6: pair.two.inner6 });
+      await Promise.all([pair.one.process.stop(), pair.two.process.stop()]);
+      return result;
+    });
+  }
+  return results;
+}
+
+function implementations(extra: readonly string[]): Implementation[] {
+  const named = extra.map((text) => {
+    const [name = text, path = text] = text.split('=');
+    return { name, path };
+  });
+  return [implementationUnderTest(), WIREGUARD_GO, ...named];
+}
+
+interface Measure {
+  readonly name: string;
+  readonly one: Namespace;
+  readonly two: Namespace;
+  readonly seconds: number;
+}
+
+async function measureAll(measure: Measure, to: Addresses): Promise<TunnelResult> {
+  await pingMs(measure, to.v4, 3);
+  const idle = await pingMs(measure, to.v4, 50);
+  const tcp1 = await tcp(measure, to.v4, []);
+  const tcp1Reverse = await tcp(measure, to.v4, ['-R']);
+  const tcp4 = await tcp(measure, to.v4, ['-P', '4']);
+  const tcp1v6 = await tcp(measure, to.v6, []);
+  const udp = await iperf(measure, to.v4, ['-u', '-b', '0', '-l', '1360']);
+  const [, underLoad] = await Promise.all([tcp(measure, to.v4, []), pingMs(measure, to.v4, 50)]);
+  return {
+    name: measure.name,
+    tcp1,
+    tcp1Reverse,
+    tcp4,
+    tcp1v6,
+    udp: {
+      gbits: ((udp.end.sum?.bits_per_second ?? 0) * (1 - (udp.end.sum?.lost_percent ?? 100) / 100)) / 1e9,
+      lostPercent: udp.end.sum?.lost_percent ?? 100,
+    },
+    ping: { idle, underLoad },
+  };
+}
+
+async function tcp(measure: Measure, address: string, args: readonly string[]): Promise<number> {
+  return ((await iperf(measure, address, args)).end.sum_received?.bits_per_second ?? 0) / 1e9;
+}
+
+async function iperf(measure: Measure, address: string, args: readonly string[]): Promise<Report> {
+  const serving = measure.two.run('iperf3', ['-s', '-1', '-B', address, '-p', PORT], { timeoutMs: 120_000 });
+  await eventually('iperf3 listens', () => measure.two.exec('ss', ['-tlnH', 'sport', '=', `:${PORT}`]).length > 0);
+  const time = ['-t', `${measure.seconds}`, '-O', '1'];
+  const text = await measure.one.run('iperf3', ['-c', address, '-p', PORT, '-J', ...time, ...args], {
+    timeoutMs: 120_000,
+  });
+  await serving;
+  return JSON.parse(text) as Report;
+}
+
+/** Average round trip. */
+async function pingMs(measure: Measure, address: string, count: number): Promise<number> {
+  const text = await measure.one.run('ping', ['-n', '-q', '-c', `${count}`, '-i', '0.02', address]);
+  return Number(/= [\d.]+\/([\d.]+)\//.exec(text)?.[1] ?? Number.NaN);
+}
+
+const COLUMNS = ['TCP 1', 'TCP 1 R', 'TCP 4', 'TCP 1 v6', 'UDP', 'lost %', 'ping', 'ping load'];
+
+function describeHeader(): string {
+  return `${'Gbit/s, ms'.padEnd(24)}${COLUMNS.map((column) => column.padStart(10)).join('')}`;
+}
+
+function describe(result: TunnelResult): string {
+  const { tcp1, tcp1Reverse, tcp4, tcp1v6, udp, ping } = result;
+  const figures = [tcp1, tcp1Reverse, tcp4, tcp1v6, udp.gbits, udp.lostPercent, ping.idle, ping.underLoad];
+  return `${result.name.padEnd(24)}${figures.map((figure) => figure.toFixed(2).padStart(10)).join('')}`;
+}

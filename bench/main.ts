@@ -1,0 +1,39 @@
+/** `npm run bench [-- WHAT...] [--seconds N] [--peer NAME=/path] [--json FILE]` */
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { benchTunnel } from './e2e/tunnel.ts';
+import { machineFacts } from './facts.ts';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seconds: { type: 'string', default: '5' },
+    peer: { type: 'string', multiple: true, default: [] },
+    json: { type: 'string' },
+  },
+});
+
+const say = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+const options = { seconds: Number(values.seconds), peers: values.peer };
+
+const BENCHES: Readonly<Record<string, () => Promise<unknown>>> = {
+  tunnel: () => benchTunnel(options, say),
+};
+
+const chosen = positionals.length === 0 ? Object.keys(BENCHES) : positionals;
+const results: Record<string, unknown> = {};
+for (const name of chosen) {
+  const bench = BENCHES[name];
+  if (!bench) {
+    say(`no bench "${name}"; there are ${Object.keys(BENCHES).join(', ')}`);
+    process.exit(2);
+  }
+  say(`# ${name}`);
+  results[name] = await bench();
+}
+if (values.json !== undefined) {
+  writeFileSync(values.json, `${JSON.stringify({ machine: machineFacts(), ...results }, undefined, 2)}\n`);
+}
