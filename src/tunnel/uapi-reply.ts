@@ -136,7 +136,7 @@ export function parseState(answer: string): { readonly device: UapiDevice; reado
         peer.lastHandshakeMs += 1000 * integer(key, value);
         break;
       case 'last_handshake_time_nsec':
-        peer.lastHandshakeMs += Math.floor(integer(key, value) / 1_000_000);
+        peer.lastHandshakeMs += integer(key, value) / 1_000_000;
         break;
       case 'tx_bytes':
         peer.txBytes = BigInt(digits(key, value));
