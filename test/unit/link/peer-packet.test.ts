@@ -60,13 +60,15 @@ test('an empty message is an empty datagram', () => {
 });
 
 test('unknown fields of every wire type are skipped and the last value of Data wins', () => {
-  const message = Uint8Array.of(
-    ...[0x12, 2, 1, 1], // Data
-    ...[0x08, 0x96, 0x01], // field 1, varint
-    ...[0x19, 1, 2, 3, 4, 5, 6, 7, 8], // field 3, 64 bit
-    ...[0x22, 1, 0xff], // field 4, bytes
-    ...[0x2d, 1, 2, 3, 4], // field 5, 32 bit
-    ...[0x12, 1, 7], // Data again
+  const message = Uint8Array.from(
+    [
+      [0x12, 2, 1, 1], // Data
+      [0x08, 0x96, 0x01], // field 1, varint
+      [0x19, 1, 2, 3, 4, 5, 6, 7, 8], // field 3, 64 bit
+      [0x22, 1, 0xff], // field 4, bytes
+      [0x2d, 1, 2, 3, 4], // field 5, 32 bit
+      [0x12, 1, 7], // Data again
+    ].flat(),
   );
   assert.deepEqual(decode(message), Uint8Array.of(7));
   assert.deepEqual(oracle(message), Uint8Array.of(7));
@@ -81,7 +83,7 @@ test('malformed messages are refused', () => {
     'field number 0': [0x02, 1, 1],
     group: [0x13, 0x14],
     'wire type 7': [0x17],
-    'varint of eleven bytes': [0x08, ...new Array(10).fill(0x80), 0],
+    'varint of eleven bytes': [0x08, ...Array.from({ length: 10 }, () => 0x80), 0],
     'cut off 64 bit': [0x19, 1],
     'cut off 32 bit': [0x2d, 1, 2],
   };
