@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { blake2s } from '@noble/hashes/blake2.js';
 import { toHex } from '../../../src/core/bytes.ts';
-import { nobleAead, nobleBlake2s, nobleX25519 } from '../../../src/noise/crypto-noble.ts';
+import { nobleAead, nobleBlake2s } from '../../../src/noise/crypto-noble.ts';
 import { nodeAead, nodeX25519 } from '../../../src/noise/crypto-node.ts';
+import { nobleX25519 } from '../../../src/noise/x25519-noble.ts';
 import { aeadContract, blake2sContract, hex, x25519Contract } from '../../contracts/crypto.ts';
 import { readVectors, requireVectors } from '../../kit/vectors.ts';
 

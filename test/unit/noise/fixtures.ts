@@ -2,19 +2,20 @@ import assert from 'node:assert/strict';
 import { systemRandom } from '../../../src/core/random.ts';
 import type { Random } from '../../../src/core/random.ts';
 import type { Crypto } from '../../../src/noise/crypto.ts';
-import { nobleCrypto } from '../../../src/noise/crypto-noble.ts';
+import { nobleAead, nobleBlake2s } from '../../../src/noise/crypto-noble.ts';
 import { nodeCrypto } from '../../../src/noise/crypto-node.ts';
 import { type AcceptResult, Handshake, openInitiation } from '../../../src/noise/handshake.ts';
 import { LocalIdentity } from '../../../src/noise/identity.ts';
 import { PresharedKey, PrivateKey, type PublicKey } from '../../../src/noise/keys.ts';
 import type { SessionKeys } from '../../../src/noise/session-keys.ts';
 import { Timestamps } from '../../../src/noise/tai64n.ts';
+import { nobleX25519 } from '../../../src/noise/x25519-noble.ts';
 
 /** The fast backend, for tests that are not about backends. */
 export const crypto: Crypto = nodeCrypto();
 
 export const BACKENDS: readonly (readonly [string, Crypto])[] = [
-  ['noble', nobleCrypto],
+  ['noble', { x25519: nobleX25519, aead: nobleAead, blake2s: nobleBlake2s }],
   ['node', crypto],
 ];
 
