@@ -11,14 +11,18 @@ const MAX_IPV4 = 576;
 /** RFC 4443 section 3.1: as much as fits the minimum MTU. */
 const MAX_IPV6 = 1280;
 
+const FRAGMENT_HEADER = 44;
+/** Hop-by-hop options, routing, fragment, destination options (RFC 8200 section 4.1). */
+const EXTENSION_HEADERS: ReadonlySet<number> = new Set([0, 43, FRAGMENT_HEADER, 60]);
+
 /** Room that `writeUnreachable` may use. */
 export const MAX_UNREACHABLE_SIZE: number = MAX_IPV6;
 
 /**
  * Writes the ICMP error about the packet at `at` to `to` and returns its length; 0 when none may be sent: about ICMP
  * errors, fragments behind the first, or packets from or to addresses that are not one host (RFC 1122 section 3.2.2,
- * RFC 4443 section 2.4). Its source is the packet's own source address: the packet was sent by this host or through it,
- * and the lane knows no other address of the interface.
+ * RFC 4443 section 2.4). Its source is the address that was not reached: the lane does not know the addresses of this
+ * host, and Linux drops IPv4 packets that come from outside with one of them (the packet's own source, say) as martian.
  */
 export function writeUnreachable(arena: Arena, at: number, length: number, to: number): number {
   if (ipVersion(arena, at) === 4)
@@ -51,7 +55,7 @@ function unreachable4(arena: Arena, at: number, length: number, to: number): num
   view.setUint16(to + IPV4.totalLength, size);
   u8[to + IPV4.ttl] = 64;
   u8[to + IPV4.protocol] = PROTOCOL.icmp;
-  u8.copyWithin(to + IPV4.source, at + IPV4.source, at + IPV4.source + 4);
+  u8.copyWithin(to + IPV4.source, at + IPV4.destination, at + IPV4.destination + 4);
   u8.copyWithin(to + IPV4.destination, at + IPV4.source, at + IPV4.source + 4);
   view.setUint16(to + IPV4.checksum, checksum(wordSum(arena, to, IPV4.headerSize)));
   const icmp = to + IPV4.headerSize;
@@ -69,11 +73,24 @@ function mayAnswer6(arena: Arena, at: number, length: number): boolean {
   let any = 0;
   for (let i = 0; i < 16; i += 4) any |= view.getUint32(at + IPV6.source + i);
   if (any === 0) return false;
-  // ICMPv6 errors have types below 128.
-  return (
-    u8[at + IPV6.nextHeader] !== PROTOCOL.icmpv6 ||
-    (length > IPV6.headerSize && (u8[at + IPV6.headerSize] as number) >= 128)
-  );
+  return !isError6(arena, at, length);
+}
+
+/** True for ICMPv6 errors (types below 128), and for fragments behind the first, which may belong to one. */
+function isError6(arena: Arena, at: number, length: number): boolean {
+  const { u8, view } = arena;
+  const end = at + length;
+  let header = u8[at + IPV6.nextHeader] as number;
+  let next = at + IPV6.headerSize;
+  while (EXTENSION_HEADERS.has(header)) {
+    if (next + 8 > end) return true;
+    if (header === FRAGMENT_HEADER && (view.getUint16(next + 2) & 0xfff8) !== 0) return true;
+    // RFC 8200 section 4: in units of 8 bytes, the first not counted; in a fragment header the field is reserved.
+    const size = header === FRAGMENT_HEADER ? 8 : 8 + 8 * (u8[next + 1] as number);
+    header = u8[next] as number;
+    next += size;
+  }
+  return header === PROTOCOL.icmpv6 && (next >= end || (u8[next] as number) < 128);
 }
 
 function unreachable6(arena: Arena, at: number, length: number, to: number): number {
@@ -84,7 +101,7 @@ function unreachable6(arena: Arena, at: number, length: number, to: number): num
   view.setUint16(to + IPV6.payloadLength, ICMP_HEADER + quoted);
   u8[to + IPV6.nextHeader] = PROTOCOL.icmpv6;
   u8[to + IPV6.hopLimit] = 64;
-  u8.copyWithin(to + IPV6.source, at + IPV6.source, at + IPV6.source + 16);
+  u8.copyWithin(to + IPV6.source, at + IPV6.destination, at + IPV6.destination + 16);
   u8.copyWithin(to + IPV6.destination, at + IPV6.source, at + IPV6.source + 16);
   const icmp = to + IPV6.headerSize;
   u8[icmp] = 1;

@@ -32,19 +32,22 @@ export class MemoryTun implements Tun, PacketPort {
   }
 
   setLink(up: boolean): void {
+    if (up === this.#isUp) return;
     this.#isUp = up;
     this.#events?.onLink(up);
   }
 
   setMtu(mtu: number): void {
+    if (mtu === this.#mtu) return;
     this.#mtu = mtu;
     this.#events?.onMtu(mtu);
   }
 
   /** As if somebody deleted the interface. */
   vanish(): void {
-    this.#isClosed = true;
-    this.#events?.onGone('deleted');
+    const events = this.#events;
+    this.close();
+    events?.onGone('the interface was deleted');
   }
 
   watch(events: TunEvents): void {
