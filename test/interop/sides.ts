@@ -1,5 +1,5 @@
 /** The two ends of a tunnel, as the black-box suites of wireguard-go and the kernel lay them out. */
-import type { Namespace } from '../kit/netns.ts';
+import { joinByVeth, Namespace } from '../kit/netns.ts';
 import { type Implementation, WireGuardProcess } from '../kit/programs.ts';
 import { iperf, ping } from '../kit/traffic.ts';
 import { type KeyPair, newKeyPair } from '../kit/wg.ts';
@@ -41,15 +41,67 @@ export async function startPair(first: Placement, second: Placement, presharedKe
   return { one, two };
 }
 
-function startSide(number: 1 | 2, { implementation, namespace, linkNamespace }: Placement): Side {
+/** Where the two sides of `startLinkedPair` are, outside the tunnel. */
+export const OUTER = {
+  one: { 4: '10.0.0.1', 6: '[fd00:aa::1]' },
+  two: { 4: '10.0.0.2', 6: '[fd00:aa::2]' },
+} as const;
+
+export interface LinkedPair extends Pair {
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** A pair in two namespaces of their own, joined by a veth link named `veth` on both ends. */
+export async function startLinkedPair(
+  first: Implementation,
+  second: Implementation,
+  presharedKey?: string,
+): Promise<LinkedPair> {
+  const left = Namespace.create();
+  const right = Namespace.create();
+  const close = async (): Promise<void> => {
+    await Promise.all([left.close(), right.close()]);
+  };
+  try {
+    joinByVeth(
+      { namespace: left, link: 'veth', addresses: ['10.0.0.1/24', 'fd00:aa::1/96'] },
+      { namespace: right, link: 'veth', addresses: ['10.0.0.2/24', 'fd00:aa::2/96'] },
+    );
+    const pair = await startPair(
+      { implementation: first, namespace: left },
+      { implementation: second, namespace: right },
+      presharedKey,
+    );
+    return { ...pair, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Starts the program of `side` anew, as it was configured, under the same link name. */
+export async function startAgain(side: Side, config: string): Promise<Side> {
+  const { implementation, namespace, link } = side.process;
+  const again = { ...side, process: WireGuardProcess.start(implementation, namespace, { link }) };
+  again.process.wg.setconf(config);
+  await bringUp(again);
+  return again;
+}
+
+/** Side `number` of a tunnel whose inner networks are 192.168.NETWORK.0/24 and fd00:0:0:(NETWORK - 241)::/64. */
+export function startSide(
+  number: 1 | 2,
+  { implementation, namespace, linkNamespace }: Placement,
+  network = 241,
+): Side {
   const process = WireGuardProcess.start(implementation, namespace);
   if (linkNamespace !== undefined) process.moveLinkTo(linkNamespace);
   return {
     process,
     keys: newKeyPair(),
-    port: 10_000 * number,
-    inner4: `192.168.241.${number}`,
-    inner6: `fd00::${number}`,
+    port: 10_000 * number + network - 241,
+    inner4: `192.168.${network}.${number}`,
+    inner6: network === 241 ? `fd00::${number}` : `fd00:0:0:${network - 241}::${number}`,
   };
 }
 
@@ -65,12 +117,12 @@ export function introduce(side: Side, peer: Side, presharedKey?: string): void {
 export async function bringUp(side: Side): Promise<void> {
   const { link, linkNamespace } = side.process;
   linkNamespace.ip(`address add ${side.inner4}/24 dev ${link}`);
-  linkNamespace.ip(`address add ${side.inner6}/24 dev ${link} nodad`);
+  linkNamespace.ip(`address add ${side.inner6}/64 dev ${link} nodad`);
   linkNamespace.ip(`link set ${link} up`);
   await side.process.listening(side.port);
 }
 
-/** Tells `side` where its peer is: `127.0.0.1`, `[::1]`. */
+/** Tells `side` where its peer is: `127.0.0.1`, `[::1]`. Who has no endpoint cannot begin a handshake. */
 export function aim(side: Side, peer: Side, address: string): void {
   side.process.wg.set(`peer ${peer.keys.publicKey} endpoint ${address}:${peer.port}`);
 }
