@@ -1,0 +1,124 @@
+/** `culvert VERB ...`: the table of commands. Only the file of the verb in use is loaded. */
+import { Command, CommanderError } from 'commander';
+import { type AppError, nearest, usageError } from '../core/errors.ts';
+import { reportError } from './report-error.ts';
+import { version } from './version.ts';
+
+/** Adds arguments, options, examples and the action of one verb. */
+export type ConfigureCommand = (command: Command) => void;
+
+interface CommandEntry {
+  readonly summary: string;
+  readonly load: () => Promise<ConfigureCommand>;
+}
+
+/** In the order of `culvert --help`. */
+const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
+  [
+    'show',
+    {
+      summary: 'show userspace WireGuard devices, as "wg show" does',
+      load: async () => (await import('./commands/show.ts')).configureShow,
+    },
+  ],
+  [
+    'genkey',
+    {
+      summary: 'print a new private key',
+      load: async () => (await import('./commands/genkey.ts')).configureGenkey,
+    },
+  ],
+  [
+    'genpsk',
+    {
+      summary: 'print a new preshared key',
+      load: async () => (await import('./commands/genpsk.ts')).configureGenpsk,
+    },
+  ],
+  [
+    'pubkey',
+    {
+      summary: 'read a private key and print its public key',
+      load: async () => (await import('./commands/pubkey.ts')).configurePubkey,
+    },
+  ],
+  [
+    'check',
+    {
+      summary: 'say what is wrong with a configuration file',
+      load: async () => (await import('./commands/check.ts')).configureCheck,
+    },
+  ],
+]);
+
+const EXAMPLES = `
+Examples:
+  culvert genkey | tee private.key | culvert pubkey
+  culvert check /etc/wireguard/wg0.conf
+  culvert show wg0
+
+Every command has examples of its own: culvert help COMMAND`;
+
+/** Runs one command line and returns the exit code: 0 done, 1 failed, 2 wrong usage or configuration. */
+export async function main(args: readonly string[]): Promise<number> {
+  // `culvert show | head` closes the pipe early; that is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(0);
+  });
+  process.stderr.on('error', () => {});
+  try {
+    const program = await buildProgram(args);
+    if (args.length === 0) {
+      program.outputHelp({ error: true });
+      return 2;
+    }
+    await program.parseAsync([...args], { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    const { text, exitCode } = reportError(asUsageError(error), 'culvert', process.env);
+    process.stderr.write(text);
+    return exitCode;
+  }
+}
+
+async function buildProgram(args: readonly string[]): Promise<Command> {
+  const program = quiet(new Command('culvert'))
+    .description('Userspace WireGuard, and WireGuard through gRPC where UDP is blocked')
+    .version(`culvert ${version()}`, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print help for a command')
+    .usage('COMMAND [options]')
+    .addHelpText('after', EXAMPLES);
+  const words = args.filter((word) => !word.startsWith('-'));
+  const chosen = words[0] === 'help' ? words[1] : words[0];
+  if (chosen !== undefined && !COMMANDS.has(chosen)) throw unknownCommand(chosen);
+  for (const [name, { summary, load }] of COMMANDS) {
+    const command = quiet(program.command(name)).summary(summary).description(summary);
+    command.helpOption('-h, --help', 'print help');
+    if (name === chosen) (await load())(command);
+  }
+  return program;
+}
+
+function unknownCommand(word: string): AppError {
+  const near = nearest(word, [...COMMANDS.keys(), 'help']);
+  return usageError(
+    `unknown command ${JSON.stringify(word)}`,
+    near === undefined ? '"culvert --help" lists the commands' : `did you mean ${near}?`,
+  );
+}
+
+/** Errors are ours to print. */
+function quiet(command: Command): Command {
+  return command.exitOverride().configureOutput({ outputError: () => {} });
+}
+
+/** `error: unknown option '--jsn'\n(Did you mean --json?)` of commander, in our words. */
+function asUsageError(error: unknown): unknown {
+  if (!(error instanceof CommanderError)) return error;
+  const [problem = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
+  const near = suggestion?.replace(/^\(Did you mean (.*)\)$/, 'did you mean $1');
+  return usageError(problem, near ?? 'add --help to see how the command is used');
+}

@@ -1,0 +1,142 @@
+/** The three ways in which the programs speak: JSON lines, text for people, and the lines of wireguard-go. */
+import { writeSync } from 'node:fs';
+import { usageError } from '../core/errors.ts';
+import type { LogFields, LogLevel, Logger } from '../core/log.ts';
+import { palette } from './show-values.ts';
+
+export type LogFormat = 'json' | 'pretty' | 'wireguard-go';
+
+export interface LogOptions {
+  readonly format: LogFormat;
+  /** The least important level that is still written. */
+  readonly level: LogLevel | 'silent';
+  readonly isColoured: boolean;
+  readonly write: (line: string) => void;
+  readonly now: () => Date;
+  /** Of the wireguard-go form: stands in parentheses at the start of each line. */
+  readonly interfaceName: string;
+}
+
+const RANK: Readonly<Record<LogLevel | 'silent', number>> = {
+  silent: 0,
+  error: 1,
+  warn: 2,
+  info: 3,
+  debug: 4,
+};
+
+export function createLogger(options: LogOptions, bound: LogFields = {}): Logger {
+  const line = LINES[options.format];
+  return {
+    log: (level, event, fields = {}) => {
+      if (RANK[level] > RANK[options.level]) return;
+      options.write(`${line({ level, event, fields: { ...bound, ...fields } }, options)}\n`);
+    },
+    child: (fields) => createLogger(options, { ...bound, ...fields }),
+  };
+}
+
+interface LogEntry {
+  readonly level: LogLevel;
+  readonly event: string;
+  readonly fields: LogFields;
+}
+
+const LINES: Readonly<Record<LogFormat, (entry: LogEntry, options: LogOptions) => string>> = {
+  json: ({ level, event, fields }, { now }) =>
+    JSON.stringify({ time: now().toISOString(), level, event, msg: sentence(event), ...fields }),
+
+  pretty: ({ level, event, fields }, { now, isColoured }) => {
+    const c = palette(isColoured);
+    const colour = { error: c.red, warn: c.yellow, info: c.green, debug: c.cyan }[level];
+    const time = now().toTimeString().slice(0, 8);
+    return `${time} ${colour}${level.padEnd(5)}${c.reset} ${withPeer(event, fields)}`;
+  },
+
+  // Two levels only, and the date as Go's log package writes it.
+  'wireguard-go': ({ level, event, fields }, { now, interfaceName }) => {
+    const time = now();
+    const two = (value: number) => String(value).padStart(2, '0');
+    const date = `${time.getFullYear()}/${two(time.getMonth() + 1)}/${two(time.getDate())}`;
+    const { iface: _iface, ...rest } = fields;
+    const tag = level === 'error' ? 'ERROR' : 'DEBUG';
+    return `${tag}: (${interfaceName}) ${date} ${time.toTimeString().slice(0, 8)} ${withPeer(event, rest)}`;
+  },
+};
+
+/** `peer(abcd…wxyz) - Handshake initiation sent: attempt=2`. */
+function withPeer(event: string, { peer, ...fields }: LogFields): string {
+  const rest = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(
+      ([name, value]) =>
+        `${name}=${typeof value === 'string' && /[\s"=]/.test(value) ? JSON.stringify(value) : value}`,
+    );
+  const text = [sentence(event), ...(rest.length === 0 ? [] : [rest.join(' ')])].join(': ');
+  if (peer === undefined) return text;
+  return `${String(peer).startsWith('peer(') ? String(peer) : `peer(${peer})`} - ${text}`;
+}
+
+const WORDS = new Map([
+  ['uapi', 'UAPI'],
+  ['udp', 'UDP'],
+  ['tun', 'TUN'],
+  ['mtu', 'MTU'],
+  ['dns', 'DNS'],
+  ['grpc', 'gRPC'],
+]);
+
+/** `uapi_listener_started` as `UAPI listener started`. */
+function sentence(event: string): string {
+  const text = event
+    .split('_')
+    .map((word) => WORDS.get(word) ?? word)
+    .join(' ');
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** Writes to a descriptor. Nobody listening, or a full disk, is no reason for a daemon to stop. */
+export function writerTo(fd: number): (line: string) => void {
+  return (line) => {
+    try {
+      writeSync(fd, line);
+    } catch {
+      // There is no other place to say it.
+    }
+  };
+}
+
+const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
+
+/** The value of `--log-level`. */
+export function parseLogLevel(text: string): LogLevel | 'silent' {
+  const level = [...LEVELS, 'silent' as const].find((one) => one === text);
+  if (level === undefined)
+    throw usageError(`--log-level ${JSON.stringify(text)}: expected silent, ${LEVELS.join(', ')}`);
+  return level;
+}
+
+/** The value of `--log-format`. */
+export function parseLogFormat(text: string): 'json' | 'pretty' {
+  if (text === 'json' || text === 'pretty') return text;
+  throw usageError(`--log-format ${JSON.stringify(text)}: expected json or pretty`);
+}
+
+/** LOG_LEVEL (wireguard-go) or WG_LOG_LEVEL (boringtun, gotatun); `error` when both are unset or unknown. */
+export function levelFromEnvironment(env: Readonly<Record<string, string | undefined>>): LogLevel | 'silent' {
+  switch ((env['LOG_LEVEL'] ?? env['WG_LOG_LEVEL'] ?? '').toLowerCase()) {
+    case 'verbose':
+    case 'debug':
+    case 'trace':
+      return 'debug';
+    case 'info':
+      return 'info';
+    case 'warn':
+      return 'warn';
+    case 'silent':
+    case 'off':
+      return 'silent';
+    default:
+      return 'error';
+  }
+}

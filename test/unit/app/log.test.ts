@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  type LogOptions,
+  createLogger,
+  levelFromEnvironment,
+  parseLogFormat,
+  parseLogLevel,
+  writerTo,
+} from '../../../src/app/log.ts';
+
+function collect(options: Partial<LogOptions>): { lines: string[]; options: LogOptions } {
+  const lines: string[] = [];
+  return {
+    lines,
+    options: {
+      format: 'json',
+      level: 'debug',
+      isColoured: false,
+      write: (line) => lines.push(line),
+      now: () => new Date(2026, 10, 22, 9, 5, 7),
+      interfaceName: 'wg0',
+      ...options,
+    },
+  };
+}
+
+test('JSON is one object a line with time, level, event, text and fields', () => {
+  const { lines, options } = collect({});
+  const peer = createLogger(options).child({ iface: 'wg0' }).child({ peer: 'abcd…wxyz' });
+  peer.log('debug', 'handshake_completed', { attempt: 2, missing: undefined });
+  assert.equal(lines.length, 1);
+  assert.ok(lines[0]?.endsWith('}\n') === true);
+  assert.deepEqual(JSON.parse(lines[0] ?? ''), {
+    time: new Date(2026, 10, 22, 9, 5, 7).toISOString(),
+    level: 'debug',
+    event: 'handshake_completed',
+    msg: 'Handshake completed',
+    iface: 'wg0',
+    peer: 'abcd…wxyz',
+    attempt: 2,
+  });
+});
+
+test('wireguard-go lines carry DEBUG or ERROR, the interface, and the date as Go writes it', () => {
+  const { lines, options } = collect({ format: 'wireguard-go' });
+  const logger = createLogger(options);
+  logger.log('info', 'uapi_listener_started');
+  logger.log('error', 'uapi_set_failed', { reason: 'port 7: EADDRINUSE', errno: -98 });
+  logger
+    .child({ peer: 'peer(abcd…wxyz)', iface: 'wg0' })
+    .log('debug', 'handshake_initiation_sent', { attempt: 1 });
+  assert.deepEqual(lines, [
+    'DEBUG: (wg0) 2026/11/22 09:05:07 UAPI listener started\n',
+    'ERROR: (wg0) 2026/11/22 09:05:07 UAPI set failed: reason="port 7: EADDRINUSE" errno=-98\n',
+    'DEBUG: (wg0) 2026/11/22 09:05:07 peer(abcd…wxyz) - Handshake initiation sent: attempt=1\n',
+  ]);
+});
+
+test('pretty lines are for people, coloured on request', () => {
+  const { lines, options } = collect({ format: 'pretty' });
+  createLogger(options).log('info', 'device_up', { port: 51820 });
+  createLogger({ ...options, isColoured: true }).log('warn', 'dns_not_set');
+  assert.deepEqual(lines, [
+    '09:05:07 info  Device up: port=51820\n',
+    '09:05:07 \x1b[33mwarn \x1b[0m DNS not set\n',
+  ]);
+});
+
+test('a level lets through what is as important or more', () => {
+  for (const [level, expected] of [
+    ['silent', 0],
+    ['error', 1],
+    ['warn', 2],
+    ['info', 3],
+    ['debug', 4],
+  ] as const) {
+    const { lines, options } = collect({ level });
+    const logger = createLogger(options);
+    for (const one of ['error', 'warn', 'info', 'debug'] as const) logger.log(one, 'x');
+    assert.equal(lines.length, expected, level);
+  }
+});
+
+test('a descriptor that cannot be written to does not matter', () => {
+  writerTo(999_999)('lost\n');
+});
+
+test('the level comes from LOG_LEVEL, else WG_LOG_LEVEL, else it is error', () => {
+  assert.equal(levelFromEnvironment({}), 'error');
+  assert.equal(levelFromEnvironment({ LOG_LEVEL: 'verbose' }), 'debug');
+  assert.equal(levelFromEnvironment({ LOG_LEVEL: 'debug' }), 'debug');
+  assert.equal(levelFromEnvironment({ LOG_LEVEL: 'silent', WG_LOG_LEVEL: 'debug' }), 'silent');
+  assert.equal(levelFromEnvironment({ WG_LOG_LEVEL: 'info' }), 'info');
+  assert.equal(levelFromEnvironment({ LOG_LEVEL: 'nonsense' }), 'error');
+});
+
+test('flags for level and format name what they take', () => {
+  assert.equal(parseLogLevel('warn'), 'warn');
+  assert.equal(parseLogFormat('json'), 'json');
+  assert.throws(() => parseLogLevel('loud'), { code: 'usage' });
+  assert.throws(() => parseLogFormat('xml'), { code: 'usage' });
+});
