@@ -29,6 +29,10 @@ export const IPV6_PKTINFO = 50;
 const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
 
+export const SOL_UDP = 17;
+export const UDP_SEGMENT = 103;
+export const UDP_GRO = 104;
+
 /** What the Linux kernel module and wireguard-go ask for: room for a burst of some 5,000 full datagrams. */
 const SOCKET_BUFFER_BYTES = 7 << 20;
 
@@ -100,6 +104,11 @@ export class UdpSocket {
     if (this.#trySet(SOL_SOCKET, SO_MARK, mark) < 0) {
       throw systemError(`set fwmark ${mark}`, libc().errno(), 'a fwmark needs root or CAP_NET_ADMIN');
     }
+  }
+
+  /** Lets the kernel hand over several datagrams of one sender at once (UDP_GRO). False where it cannot. */
+  enableGro(): boolean {
+    return this.#trySet(SOL_UDP, UDP_GRO, 1) === 0;
   }
 
   /** Idempotence is the caller's business: the number may belong to another file afterwards. */

@@ -153,12 +153,19 @@ export class Device implements Configurable, LaneEvents {
 
   configure(change: DeviceChange): Promise<void> {
     return this.#serially(async () => {
-      const { listenPort } = change;
-      if (listenPort !== undefined && listenPort !== this.#listenPort) {
-        // The only step that can fail comes first, so that a refused change has changed nothing.
-        this.#listenPort = this.#isUp ? await this.#options.bind.open(listenPort) : listenPort;
-        this.#lane.clearSource(0);
+      // The steps that can fail come first, so that a refused change has changed nothing.
+      const { fwmark = this.#fwmark, listenPort = this.#listenPort } = change;
+      if (fwmark !== this.#fwmark) this.#options.bind.setMark(fwmark);
+      if (listenPort !== this.#listenPort) {
+        try {
+          this.#listenPort = this.#isUp ? await this.#options.bind.open(listenPort) : listenPort;
+        } catch (error) {
+          this.#options.bind.setMark(this.#fwmark);
+          throw error;
+        }
       }
+      if (change.fwmark !== undefined || change.listenPort !== undefined) this.#lane.clearSource(0);
+      this.#fwmark = fwmark;
       this.#apply(change);
     });
   }
@@ -219,11 +226,6 @@ export class Device implements Configurable, LaneEvents {
 
   #apply(change: DeviceChange): void {
     if (change.privateKey) this.#setPrivateKey(change.privateKey.isZero ? undefined : change.privateKey);
-    if (change.fwmark !== undefined) {
-      this.#fwmark = change.fwmark;
-      this.#options.bind.setMark(change.fwmark);
-      this.#lane.clearSource(0);
-    }
     if (change.replacePeers) for (const peer of this.#peers.values()) this.#removePeer(peer);
     for (const peerChange of change.peers) this.#applyPeer(peerChange);
   }
