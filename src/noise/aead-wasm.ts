@@ -1,0 +1,31 @@
+/** TransportAead in WebAssembly SIMD: one call for a batch, nothing allocated. See src/wasm/assembly/aead.ts. */
+import type { Arena } from '../core/arena.ts';
+import { type Kernels, loadKernels } from '../wasm/kernels.ts';
+import type { AeadBatch, TransportAead } from './aead.ts';
+
+export class WasmTransportAead implements TransportAead {
+  readonly name = 'wasm';
+  readonly #kernels: Kernels;
+
+  /** `slot`: see `loadKernels`. */
+  constructor(arena: Arena, slot = 0) {
+    this.#kernels = loadKernels(arena, slot);
+  }
+
+  /** Takes 64 bytes of the arena for each key beyond the first 896. Throws RangeError when it is full. */
+  addKey(key: Uint8Array): number {
+    return this.#kernels.keys.add(key);
+  }
+
+  dropKey(handle: number): void {
+    this.#kernels.keys.drop(handle);
+  }
+
+  seal(batch: AeadBatch): void {
+    this.#kernels.exports.sealBatch(batch.table, batch.count);
+  }
+
+  open(batch: AeadBatch): void {
+    this.#kernels.exports.openBatch(batch.table, batch.count);
+  }
+}
