@@ -352,7 +352,7 @@ describe(
         for (const client of clients) client.close();
         assert.equal((await get()).match(/^allowed_ip=/gm)?.length, 10);
       });
-      test('clients that break off or never come to an end harm nobody else', async () => {
+      test('clients that break off harm nobody else', async () => {
         reset();
         for (const text of ['s', 'set=1\nfwmark=', 'set=1\n', 'get=1\n', 'x'.repeat(4 << 20)]) {
           const client = await UapiClient.connect(daemon.socketPath);
@@ -360,8 +360,12 @@ describe(
           await new Promise(setImmediate);
           client.close();
         }
+        assert.match(await get(), /errno=0\n\n$/);
+      });
+      test('a request that never comes to an end blocks nobody else', flaw('holds its lock'), async () => {
+        reset();
         using idle = await UapiClient.connect(daemon.socketPath);
-        idle.write('set=1\nfwmark=4');
+        idle.write('set=1\nfwmark=4\n');
         assert.match(await get(), /errno=0\n\n$/);
       });
     });
