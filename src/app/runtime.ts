@@ -3,17 +3,22 @@ import { Arena } from '../core/arena.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import { systemRandom } from '../core/random.ts';
-import { NodeTransportAead } from '../noise/aead-node.ts';
+import { WasmTransportAead } from '../noise/aead-wasm.ts';
+import { wasmBlake2s } from '../noise/blake2s-wasm.ts';
 import { nodeCrypto } from '../noise/crypto-node.ts';
 import { fdWatcher } from '../sys/readiness.ts';
 import { openTun, type LinuxTun } from '../tun/linux.ts';
-import { InlineSocketUser, LinuxBind } from '../tunnel/bind-linux.ts';
+import { InlineSocketUser, LinuxBind, type SocketUser } from '../tunnel/bind-linux.ts';
 import { Device } from '../tunnel/device.ts';
+import type { LaneEvents, LaneHost } from '../tunnel/lane/control.ts';
 import { InlineHost } from '../tunnel/lane/inline-host.ts';
+import { createWorkerHost, type WorkerHost } from '../tunnel/lane/worker-host.ts';
 import { LinuxDatagrams } from '../tunnel/linux-datagrams.ts';
 
 /** Address space of one device: receive and send buffers, peer records. Pages are used when touched. */
 const ARENA_BYTES: number = 32 << 20;
+
+const OFFLOADS = { gso: true, gro: true } as const;
 
 export interface RuntimeOptions {
   /** Interface name. */
@@ -21,6 +26,8 @@ export interface RuntimeOptions {
   /** An inherited TUN descriptor (WG_TUN_FD); opened by name otherwise. */
   readonly tunFd?: number;
   readonly mtu?: number;
+  /** Where packets are moved: on the control thread, or in a worker thread. */
+  readonly lanes?: 'inline' | 'worker';
   readonly logger: Logger;
 }
 
@@ -36,8 +43,8 @@ export interface RunningDevice {
 
 /** Opens the TUN and starts. The device goes up and down with the interface. */
 export function startDevice(options: RuntimeOptions): RunningDevice {
-  const { logger } = options;
-  const arena = new Arena({ bytes: ARENA_BYTES });
+  const { logger, lanes = 'worker' } = options;
+  const arena = new Arena({ bytes: ARENA_BYTES, shared: lanes === 'worker' });
   const tun = openTun({
     name: options.name,
     ...(options.tunFd === undefined ? {} : { fd: options.tunFd }),
@@ -47,36 +54,55 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     every,
     logger,
   });
+  const alarm = new Alarm((now) => device.advance(now));
+  const { createLane, sockets } = (lanes === 'worker' ? hostedLane : inlineLane)(arena, tun, (error) => {
+    logger.log('error', 'lane_died', { reason: String(error) });
+  });
   const bind = new LinuxBind({
-    user: new InlineSocketUser(new LinuxDatagrams(arena, { gso: true, gro: true, maxWaitMs: 0 }), fdWatcher),
+    user: sockets,
     watcher: fdWatcher,
-    gro: true,
+    gro: OFFLOADS.gro,
     logger,
     onRoutesChanged: () => device.routesChanged(),
   });
-  const alarm = new Alarm((now) => device.advance(now));
   const device = new Device({
-    crypto: nodeCrypto(),
+    crypto: nodeCrypto(wasmBlake2s()),
     clock: systemClock,
     random: systemRandom,
     logger,
     bind,
     defer: setImmediate,
     onEarlierDeadline: (at) => alarm.set(at),
-    createLane: (events) =>
-      new InlineHost(
-        {
-          arena,
-          aead: new NodeTransportAead(arena),
-          clock: systemClock,
-          tun: tun.packets,
-          bind: bind.datagrams,
-          defer: setImmediate,
-        },
-        events,
-      ),
+    createLane,
   });
   return run(tun, device, alarm, logger);
+}
+
+interface HostedLane {
+  readonly createLane: (events: LaneEvents) => LaneHost;
+  readonly sockets: SocketUser;
+}
+
+function inlineLane(arena: Arena, tun: LinuxTun): HostedLane {
+  const datagrams = new LinuxDatagrams(arena, { ...OFFLOADS, maxWaitMs: 0 });
+  const parts = { arena, clock: systemClock, tun: tun.packets, bind: datagrams, defer: setImmediate };
+  return {
+    createLane: (events) => new InlineHost({ ...parts, aead: new WasmTransportAead(arena) }, events),
+    sockets: new InlineSocketUser(datagrams, fdWatcher),
+  };
+}
+
+function hostedLane(arena: Arena, tun: LinuxTun, onDeath: (error: Error) => void): HostedLane {
+  let host: WorkerHost | undefined;
+  return {
+    createLane: (events) => {
+      host = createWorkerHost({ arena, tunFd: tun.fd, ...OFFLOADS, onDeath }, events);
+      return host;
+    },
+    sockets: {
+      useSockets: (ipv4, ipv6) => host?.useSockets(ipv4, ipv6) ?? Promise.resolve(),
+    },
+  };
 }
 
 function run(tun: LinuxTun, device: Device, alarm: Alarm, logger: Logger): RunningDevice {

@@ -8,7 +8,7 @@ import { EADDRINUSE, EAFNOSUPPORT, EADDRNOTAVAIL } from '../sys/errno.ts';
 import type { FdWatcher, Watch } from '../sys/readiness.ts';
 import { ROUTE_EVENTS, RouteMonitor } from '../sys/route-monitor.ts';
 import { type Family, UdpSocket } from '../sys/udp-socket.ts';
-import type { Bind, DatagramPort } from './bind.ts';
+import type { Bind } from './bind.ts';
 import type { LinuxDatagrams } from './linux-datagrams.ts';
 
 /** Tries to find a port that is free in both families. */
@@ -18,7 +18,6 @@ const MAX_PORT_ATTEMPTS = 100;
 export interface SocketUser {
   /** From now on these descriptors (-1 = none) and no others. When it resolves the former ones may be closed. */
   useSockets(ipv4: number, ipv6: number): Promise<void>;
-  readonly datagrams: DatagramPort;
 }
 
 export interface LinuxBindOptions {
@@ -45,10 +44,6 @@ export class LinuxBind implements Bind {
 
   constructor(options: LinuxBindOptions) {
     this.#options = options;
-  }
-
-  get datagrams(): DatagramPort {
-    return this.#options.user.datagrams;
   }
 
   async open(port: number): Promise<number> {
@@ -138,19 +133,19 @@ function openFamily(family: Family, port: number): UdpSocket | AppError {
 
 /** Moves datagrams on this thread, in turns of the event loop. */
 export class InlineSocketUser implements SocketUser {
-  readonly datagrams: LinuxDatagrams;
+  readonly #datagrams: LinuxDatagrams;
   readonly #watcher: FdWatcher;
   #watches: Watch[] = [];
 
   constructor(datagrams: LinuxDatagrams, watcher: FdWatcher) {
-    this.datagrams = datagrams;
+    this.#datagrams = datagrams;
     this.#watcher = watcher;
   }
 
   useSockets(ipv4: number, ipv6: number): Promise<void> {
     for (const watch of this.#watches) watch.close();
-    this.datagrams.use(ipv4, ipv6);
-    const ready = () => this.datagrams.readable();
+    this.#datagrams.use(ipv4, ipv6);
+    const ready = () => this.#datagrams.readable();
     this.#watches = [ipv4, ipv6].filter((fd) => fd >= 0).map((fd) => this.#watcher.watch(fd, ready));
     return Promise.resolve();
   }

@@ -16,8 +16,6 @@ export interface Bind {
   open(port: number): Promise<number>;
   /** SO_MARK on present and future sockets; 0 = none. */
   setMark(mark: number): void;
-  /** The data half; stays the same object across `open` calls. */
-  readonly datagrams: DatagramPort;
   /** Idempotent. After it resolves no `ready` callback runs and the port is free. `open` may follow. */
   close(): Promise<void>;
 }

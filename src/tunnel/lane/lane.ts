@@ -28,13 +28,16 @@ export class Lane implements LaneCommands, LaneReadings {
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
   readonly #drops: DropCounters;
+  /** Arena offset of the drop counters. */
+  readonly dropCountersAt: number;
   #reporting = false;
 
   constructor(options: LaneOptions) {
     this.#clock = options.clock;
     this.#events = options.events;
     this.#arena = options.arena;
-    const words = options.arena.alloc(DropCounters.words * 4) / 4;
+    this.dropCountersAt = options.arena.alloc(DropCounters.words * 4);
+    const words = this.dropCountersAt / 4;
     this.#drops = new DropCounters(options.arena.u32.subarray(words, words + DropCounters.words));
     this.#tables = new LaneTables(options.arena, options.aead);
     this.#outbound = new Outbound(this.#tables, options.tun, options.bind, this.#drops);
@@ -53,6 +56,11 @@ export class Lane implements LaneCommands, LaneReadings {
     const moved = this.#inbound.pump(this.#clock.now());
     this.#report();
     return moved;
+  }
+
+  /** Arena offset of a peer's record (PEER_RECORD), for readers on other threads; 0 when there is no such peer. */
+  recordOf(peer: number): number {
+    return this.#tables.peer(peer)?.record ?? 0;
   }
 
   addPeer(peer: number): void {

@@ -2,7 +2,7 @@
  * Commands and events as messages, for a lane in another thread. A message is the method's name and its arguments: plain
  * data that the structured clone algorithm copies. Both sets are closed; the tables below are checked by the compiler.
  */
-import type { LaneCommands, LaneEvents } from './control.ts';
+import type { LaneCommands, LaneEvents, LaneKeypairInit } from './control.ts';
 
 type MessageOf<Methods> = {
   [Name in keyof Methods]: Methods[Name] extends (...args: infer Args) => void
@@ -66,4 +66,10 @@ export function applyCommand(lane: LaneCommands, [name, ...args]: CommandMessage
 
 export function raiseEvent(events: LaneEvents, [name, ...args]: EventMessage): void {
   (events as unknown as AnyMethods)[name]?.(...args);
+}
+
+/** Session keys in a message are copies; whoever is done with one wipes it. */
+export function wipeKeys(keypair: LaneKeypairInit): void {
+  keypair.sendKey.fill(0);
+  keypair.receiveKey.fill(0);
 }

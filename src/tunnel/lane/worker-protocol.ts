@@ -6,22 +6,24 @@ export interface WorkerSetup {
   /** The shared arena. Only the worker allocates in it. */
   readonly memory: WebAssembly.Memory;
   readonly tunFd: number;
-  /** Raised when messages wait for the worker. */
+  /** An eventfd, raised when messages wait for the worker. */
   readonly wakeFd: number;
-  readonly aead: string;
+  readonly gso: boolean;
+  readonly gro: boolean;
 }
 
 /** Control thread → worker. */
 export type ToWorker =
   | { readonly kind: 'commands'; readonly commands: readonly CommandMessage[] }
   /** Use these sockets from now on, -1 for none; answered by `sockets`. */
-  | { readonly kind: 'sockets'; readonly ipv4: number; readonly ipv6: number; readonly ticket: number }
+  | { readonly kind: 'sockets'; readonly ipv4: number; readonly ipv6: number }
   | { readonly kind: 'stop' };
 
 /** Worker → control thread. */
 export type FromWorker =
-  | { readonly kind: 'ready'; readonly drops: number; readonly aead: string }
+  /** Arena offset of the drop counters. */
+  | { readonly kind: 'ready'; readonly drops: number }
   | { readonly kind: 'events'; readonly events: readonly EventMessage[] }
   /** Where in the arena a peer's record lies, for reading its counters. */
   | { readonly kind: 'record'; readonly peer: number; readonly at: number }
-  | { readonly kind: 'sockets'; readonly ticket: number };
+  | { readonly kind: 'sockets' };

@@ -1,0 +1,160 @@
+/** Runs the lanes in a worker thread on Linux. This is the control thread's half. */
+import { Worker } from 'node:worker_threads';
+import type { Arena } from '../../core/arena.ts';
+import { EventFd } from '../../sys/poll.ts';
+import type { LaneCommands, LaneEvents, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
+import { DropCounters, type DropReason } from './drops.ts';
+import { type CommandMessage, commandSender, raiseEvent, wipeKeys } from './link.ts';
+import { PEER_RECORD } from './tables.ts';
+import type { FromWorker, ToWorker, WorkerSetup } from './worker-protocol.ts';
+
+export interface WorkerHostOptions {
+  /** Shared, and used by nobody else. */
+  readonly arena: Arena;
+  readonly tunFd: number;
+  readonly gso: boolean;
+  readonly gro: boolean;
+  /** The thread ended by itself. */
+  readonly onDeath: (error: Error) => void;
+}
+
+export function createWorkerHost(options: WorkerHostOptions, events: LaneEvents): WorkerHost {
+  const host = new WorkerHostLink(options, events);
+  // Every command of the closed set becomes a message; what is not a command is a method of the link.
+  return Object.assign(
+    commandSender((command) => host.post(command)),
+    {
+      start: () => {},
+      close: () => host.close(),
+      counters: (peer: number) => host.counters(peer),
+      dropped: (reason: DropReason) => host.dropped(reason),
+      useSockets: (ipv4: number, ipv6: number) => host.useSockets(ipv4, ipv6),
+    },
+  );
+}
+
+export type WorkerHost = LaneCommands &
+  LaneHost & { useSockets(this: void, ipv4: number, ipv6: number): Promise<void> };
+
+class WorkerHostLink {
+  readonly #arena: Arena;
+  readonly #events: LaneEvents;
+  readonly #worker: Worker;
+  readonly #wake = new EventFd();
+  readonly #records = new Map<number, number>();
+  #drops = new DropCounters();
+  #commands: CommandMessage[] = [];
+  /** Those who wait for the worker to use new sockets, in order. */
+  #socketWaiters: (() => void)[] = [];
+  #isClosed = false;
+  #hasEnded = false;
+
+  constructor(options: WorkerHostOptions, events: LaneEvents) {
+    this.#arena = options.arena;
+    this.#events = events;
+    const setup: WorkerSetup = {
+      memory: options.arena.memory,
+      tunFd: options.tunFd,
+      wakeFd: this.#wake.fd,
+      gso: options.gso,
+      gro: options.gro,
+    };
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
+    this.#worker.on('message', (message: FromWorker) => this.#receive(message));
+    this.#worker.on('error', (error: Error) => options.onDeath(error));
+    this.#worker.on('exit', () => {
+      this.#hasEnded = true;
+      // Nobody uses any socket any more.
+      for (const resolve of this.#socketWaiters.splice(0)) resolve();
+    });
+  }
+
+  /** Commands of one turn travel together. */
+  post(command: CommandMessage): void {
+    if (this.#isClosed) return;
+    if (command[0] === 'removePeer') this.#records.delete(command[1]);
+    // The caller wipes its keys when the call returns, and the message leaves later.
+    const own = command[0] === 'addKeypair' ? (['addKeypair', copyKeys(command[1])] as const) : command;
+    if (this.#commands.push(own) === 1) queueMicrotask(() => this.#flush());
+  }
+
+  useSockets(ipv4: number, ipv6: number): Promise<void> {
+    if (this.#hasEnded) return Promise.resolve();
+    this.#flush();
+    this.#send({ kind: 'sockets', ipv4, ipv6 });
+    return new Promise((resolve) => this.#socketWaiters.push(resolve));
+  }
+
+  counters(peer: number): PeerCounters {
+    const at = this.#records.get(peer);
+    if (at === undefined) return { txBytes: 0n, rxBytes: 0n };
+    return {
+      txBytes: this.#readU64(at + PEER_RECORD.txBytes),
+      rxBytes: this.#readU64(at + PEER_RECORD.rxBytes),
+    };
+  }
+
+  dropped(reason: DropReason): bigint {
+    return this.#drops.get(reason);
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#flush();
+    this.#isClosed = true;
+    if (!this.#hasEnded) {
+      const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
+      this.#send({ kind: 'stop' });
+      await ended;
+    }
+    this.#wake.close();
+  }
+
+  #flush(): void {
+    if (this.#commands.length === 0 || this.#isClosed) return;
+    this.#send({ kind: 'commands', commands: this.#commands });
+    // The message is a copy.
+    for (const command of this.#commands) if (command[0] === 'addKeypair') wipeKeys(command[1]);
+    this.#commands = [];
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+    this.#wake.raise();
+  }
+
+  #receive(message: FromWorker): void {
+    switch (message.kind) {
+      case 'ready':
+        this.#drops = new DropCounters(
+          this.#arena.u32.subarray(message.drops / 4, message.drops / 4 + DropCounters.words),
+        );
+        return;
+      case 'record':
+        this.#records.set(message.peer, message.at);
+        return;
+      case 'sockets':
+        this.#socketWaiters.shift()?.();
+        return;
+      case 'events':
+        if (!this.#isClosed) for (const event of message.events) raiseEvent(this.#events, event);
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  /** The worker writes the low word first and then carries: read until the high word stands still. */
+  #readU64(at: number): bigint {
+    const { u32 } = this.#arena;
+    for (;;) {
+      const high = Atomics.load(u32, at / 4 + 1);
+      const low = Atomics.load(u32, at / 4);
+      if (Atomics.load(u32, at / 4 + 1) === high) return (BigInt(high) << 32n) | BigInt(low);
+    }
+  }
+}
+
+function copyKeys(keypair: LaneKeypairInit): LaneKeypairInit {
+  return { ...keypair, sendKey: keypair.sendKey.slice(), receiveKey: keypair.receiveKey.slice() };
+}

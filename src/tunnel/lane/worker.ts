@@ -1,0 +1,145 @@
+/**
+ * A thread that runs both lanes and blocks in poll(2): no event loop, no promise, nothing but packets. Commands come by
+ * message port and an eventfd, events go by message port; counters lie in the shared arena.
+ */
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { Arena } from '../../core/arena.ts';
+import { systemClock } from '../../core/clock.ts';
+import { WasmTransportAead } from '../../noise/aead-wasm.ts';
+import { fdWatcher } from '../../sys/readiness.ts';
+import { EventFd, POLLIN, PollSet } from '../../sys/poll.ts';
+import { LinuxPacketPort } from '../../tun/linux-port.ts';
+import { PORT_GONE } from '../../tun/tun.ts';
+import { LinuxDatagrams } from '../linux-datagrams.ts';
+import { Lane } from './lane.ts';
+import { type EventMessage, applyCommand, eventSender, wipeKeys } from './link.ts';
+import { ACTIVITY } from './control.ts';
+import type { FromWorker, ToWorker, WorkerSetup } from './worker-protocol.ts';
+
+/** Packets and batches moved before the other direction gets its turn. */
+const PACKETS_PER_TURN = 256;
+/** A full socket may hold the lane up this long; then the datagram is lost, as on any full queue. */
+const MAX_SEND_WAIT_MS = 10;
+/** Activity moves timers of seconds: under load it is reported this often and not for every batch. */
+const ACTIVITY_INTERVAL_MS = 5;
+const URGENT_ACTIVITY: number = ACTIVITY.needsSession | ACTIVITY.rekeyOnSend | ACTIVITY.rekeyOnReceive;
+
+class LaneWorker {
+  readonly #port: MessagePort;
+  readonly #setup: WorkerSetup;
+  readonly #wake: EventFd;
+  readonly #datagrams: LinuxDatagrams;
+  readonly #lane: Lane;
+  #sockets: readonly number[] = [];
+  #poll: PollSet;
+  #events: EventMessage[] = [];
+  /** Something in `#events` should not wait. */
+  #isUrgent = false;
+  #reportedAtMs = 0;
+  #isTunGone = false;
+
+  constructor(port: MessagePort, setup: WorkerSetup) {
+    this.#port = port;
+    this.#setup = setup;
+    this.#wake = new EventFd(setup.wakeFd);
+    const arena = new Arena(setup.memory);
+    this.#datagrams = new LinuxDatagrams(arena, {
+      gso: setup.gso,
+      gro: setup.gro,
+      maxWaitMs: MAX_SEND_WAIT_MS,
+    });
+    this.#lane = new Lane({
+      arena,
+      aead: new WasmTransportAead(arena),
+      clock: systemClock,
+      tun: new LinuxPacketPort(setup.tunFd, arena, fdWatcher, () => this.#tunGone()),
+      bind: this.#datagrams,
+      events: eventSender((event) => this.#collect(event)),
+    });
+    this.#poll = this.#pollSet();
+    this.#post({ kind: 'ready', drops: this.#lane.dropCountersAt });
+  }
+
+  /** Until `stop`. */
+  run(): void {
+    for (;;) {
+      if (this.#wake.clear() && !this.#takeMessages()) return;
+      // Both directions get their turns until neither has anything left.
+      const isBusy = this.#outbound() + this.#inbound() > 0;
+      this.#report(isBusy);
+      if (!isBusy) this.#poll.wait(-1);
+    }
+  }
+
+  /** The control thread finds out by itself and ends the device; until then poll must not spin on the descriptor. */
+  #tunGone(): void {
+    this.#isTunGone = true;
+    this.#poll = this.#pollSet();
+  }
+
+  #outbound(): number {
+    if (this.#isTunGone) return 0;
+    const moved = this.#lane.pumpOutbound(PACKETS_PER_TURN);
+    return moved === PORT_GONE ? 0 : moved;
+  }
+
+  #inbound(): number {
+    return this.#lane.pumpInbound();
+  }
+
+  #collect(event: EventMessage): void {
+    this.#events.push(event);
+    if (event[0] !== 'activity' || (event[2] & URGENT_ACTIVITY) !== 0) this.#isUrgent = true;
+  }
+
+  #report(isBusy: boolean): void {
+    if (this.#events.length === 0) return;
+    const now = systemClock.now();
+    if (isBusy && !this.#isUrgent && now - this.#reportedAtMs < ACTIVITY_INTERVAL_MS) return;
+    this.#reportedAtMs = now;
+    this.#isUrgent = false;
+    this.#post({ kind: 'events', events: this.#events });
+    this.#events = [];
+  }
+
+  /** Returns false when it is time to stop. */
+  #takeMessages(): boolean {
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port) as { message: ToWorker } | undefined;
+      if (!received) return true;
+      const { message } = received;
+      switch (message.kind) {
+        case 'stop':
+          return false;
+        case 'sockets':
+          this.#datagrams.use(message.ipv4, message.ipv6);
+          this.#sockets = [message.ipv4, message.ipv6];
+          this.#poll = this.#pollSet();
+          this.#post({ kind: 'sockets' });
+          break;
+        case 'commands':
+          for (const command of message.commands) {
+            applyCommand(this.#lane, command);
+            if (command[0] === 'addKeypair') wipeKeys(command[1]);
+            if (command[0] === 'addPeer') {
+              this.#post({ kind: 'record', peer: command[1], at: this.#lane.recordOf(command[1]) });
+            }
+          }
+          break;
+        default:
+          message satisfies never;
+      }
+    }
+  }
+
+  #pollSet(): PollSet {
+    const tun = this.#isTunGone ? -1 : this.#setup.tunFd;
+    return new PollSet([this.#setup.wakeFd, tun, ...this.#sockets].map((fd) => ({ fd, events: POLLIN })));
+  }
+
+  #post(message: FromWorker): void {
+    this.#port.postMessage(message);
+  }
+}
+
+if (parentPort) new LaneWorker(parentPort, workerData as WorkerSetup).run();
