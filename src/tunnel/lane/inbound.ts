@@ -58,7 +58,7 @@ export class Inbound {
     this.#source = new Uint32Array(bind.batchSize);
   }
 
-  /** Takes one batch. Returns the number of datagrams. Events are raised at the end. */
+  /** Takes one batch. Returns the number of datagrams. `report` must follow. */
   pump(now: number): number {
     const count = this.#bind.receive(this.#datagrams);
     if (count === 0) return 0;
@@ -69,7 +69,6 @@ export class Inbound {
       for (let entry = 0; entry < this.#open.count; entry++) this.#accept(entry, now);
       this.#tun.flush();
     }
-    this.#report();
     return count;
   }
 
@@ -189,7 +188,11 @@ export class Inbound {
     if (this.#tun.write(at, size) < 0) this.#drops.count(DROP.tun_refused);
   }
 
-  #report(): void {
+  /**
+   * Raises the events of the batch, activity excepted. That comes first: a confirmation makes the peer send what waited,
+   * and the timers must not take those packets for older than the one that confirmed.
+   */
+  report(): void {
     for (const keypair of this.#confirmed) this.#events.confirmed(keypair.peer.id, keypair.index);
     this.#confirmed.length = 0;
     for (const peer of this.#roamed) {

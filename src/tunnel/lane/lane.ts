@@ -55,6 +55,7 @@ export class Lane implements LaneCommands, LaneReadings {
   pumpInbound(): number {
     const moved = this.#inbound.pump(this.#clock.now());
     this.#report();
+    this.#inbound.report();
     return moved;
   }
 
