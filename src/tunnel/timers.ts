@@ -51,9 +51,11 @@ export class PeerTimers {
       this.#actions.sendInitiation(false);
     });
     this.#zeroKeys = deadlines.create(`${name} zero-key-material`, () => this.#actions.zeroKeys());
-    this.#persistentKeepalive = deadlines.create(`${name} persistent-keepalive`, () =>
-      this.#actions.sendKeepalive(),
-    );
+    this.#persistentKeepalive = deadlines.create(`${name} persistent-keepalive`, (now) => {
+      // Armed anew before it can fail to send anything, so that a time without key or endpoint does not end it.
+      this.traversal(now);
+      this.#actions.sendKeepalive();
+    });
   }
 
   get isRunning(): boolean {
