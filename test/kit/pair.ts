@@ -24,10 +24,11 @@ import {
   type Interceptor,
   type WireDatagram,
 } from '../../src/tunnel/bind-memory.ts';
-import type { PeerChange } from '../../src/tunnel/config.ts';
+import type { PeerChange, PeerState } from '../../src/tunnel/config.ts';
 import { Device } from '../../src/tunnel/device.ts';
 import type { Endpoint } from '../../src/tunnel/endpoint.ts';
 import { InlineHost } from '../../src/tunnel/lane/inline-host.ts';
+import { DROP_REASONS, type DropReason } from '../../src/tunnel/lane/drops.ts';
 import { FakeClock } from './clock.ts';
 import { ipv4Packet } from './packets.ts';
 import { seededRandom } from './random.ts';
@@ -105,7 +106,20 @@ export class End {
     this.#world.settle();
   }
 
-  peer(other: End) {
+  /** Milliseconds until the timer of that name (timers.ts) fires; undefined while it is not armed. For one peer. */
+  timer(name: string): number | undefined {
+    const timer = this.device.timers().find((each) => each.name.endsWith(` ${name}`));
+    return timer && timer.at - this.#world.clock.now();
+  }
+
+  /** How many packets were dropped, by reason; reasons that did not occur are absent. */
+  drops(): { [Reason in DropReason]?: number } {
+    const counts = DROP_REASONS.map((reason) => [reason, Number(this.device.dropped(reason))] as const);
+    return Object.fromEntries(counts.filter(([, count]) => count > 0));
+  }
+
+  /** What the device shows of the other end. */
+  peer(other: End): PeerState {
     return (
       this.device.state().peers.find((peer) => peer.publicKey.equals(other.publicKey)) ??
       raise('no such peer')
@@ -200,6 +214,7 @@ export class World {
   readonly random: Random;
   readonly ends: End[] = [];
   #tasks: (() => void)[] = [];
+  readonly #later: { readonly at: number; readonly task: () => void }[] = [];
 
   constructor(seed = 1) {
     this.random = seededRandom(seed);
@@ -213,6 +228,11 @@ export class World {
     const end = new End(this, name, addresses, options);
     this.ends.push(end);
     return end;
+  }
+
+  /** Runs a task while time passes. */
+  after(ms: number, task: () => void): void {
+    this.#later.push({ at: this.clock.now() + ms, task });
   }
 
   /** Lets everything happen that happens without time passing. */
@@ -229,14 +249,26 @@ export class World {
   advance(ms: number): void {
     const end = this.clock.now() + ms;
     for (;;) {
-      const next = Math.min(...this.ends.map(({ device }) => device.nextDeadline));
+      const next = Math.min(
+        ...this.ends.map(({ device }) => device.nextDeadline),
+        ...this.#later.map(({ at }) => at),
+      );
       if (next > end) break;
       this.clock.tick(Math.max(0, next - this.clock.now()));
+      this.#runLater();
       for (const { device } of this.ends) device.advance(this.clock.now());
       this.settle();
     }
     this.clock.tick(end - this.clock.now());
     this.settle();
+  }
+
+  #runLater(): void {
+    const due = this.#later.filter(({ at }) => at <= this.clock.now());
+    for (const each of due) {
+      this.#later.splice(this.#later.indexOf(each), 1);
+      each.task();
+    }
   }
 }
 
@@ -296,4 +328,18 @@ export async function pair(options: PairOptions = {}): Promise<Pair> {
     toBob: (size = 100) => ipv4Packet('10.0.0.1', '10.0.0.2', size, serial++),
     toAlice: (size = 100) => ipv4Packet('10.0.0.2', '10.0.0.1', size, serial++),
   };
+}
+
+/**
+ * As `pair`, with a session that Alice initiated this moment. Only a keepalive has crossed it, so no timer but
+ * zero-key-material is armed on either side. The log of the wire is empty.
+ */
+export async function connectedPair(options: PairOptions = {}): Promise<Pair> {
+  const both = await pair(options);
+  const { alice, bob } = both;
+  const persistentKeepalive = options.persistentKeepalive ?? 0;
+  await alice.configure({ publicKey: bob.publicKey, persistentKeepalive: 25 });
+  await alice.configure({ publicKey: bob.publicKey, persistentKeepalive });
+  both.wire.clear();
+  return both;
 }
