@@ -171,9 +171,13 @@ export class Peer implements TimerActions {
   /** TimerActions; also whenever packets wait or the session ages. At most one in REKEY_TIMEOUT. */
   sendInitiation(isRetry: boolean): void {
     if (!isRetry) this.timers.handshakeWanted();
-    const now = this.#context.clock.now();
-    if (now - this.#lastSentHandshakeMs < REKEY_TIMEOUT) return;
     if (!this.timers.isRunning || !this.#endpoint || !this.handshake.isPossible) return;
+    const now = this.#context.clock.now();
+    const earliest = this.#lastSentHandshakeMs + REKEY_TIMEOUT;
+    if (now < earliest) {
+      this.timers.handshakePostponed(earliest);
+      return;
+    }
     this.#lastSentHandshakeMs = now;
     const index = this.#newHandshakeIndex();
     const message = this.handshake.createInitiation(index, this.#timestamps.next());

@@ -114,6 +114,15 @@ export class PeerTimers {
     if (this.#isRunning) this.#retransmitHandshake.arm(now + REKEY_TIMEOUT + this.#jitter());
   }
 
+  /**
+   * The spacing forbids an initiation before `earliest`. Unlike in the kernel it is not forgotten: what waits may be the
+   * only packet that there will ever be.
+   */
+  handshakePostponed(earliest: number): void {
+    if (this.#isRunning && !this.#retransmitHandshake.isArmed)
+      this.#retransmitHandshake.arm(earliest + this.#jitter());
+  }
+
   /** The response came (initiator), or the first packet on a new session (responder). */
   handshakeComplete(): void {
     this.#retransmitHandshake.cancel();
