@@ -16,14 +16,16 @@ import { compareTimestamps } from './tai64n.ts';
 
 const EMPTY = new Uint8Array(0);
 
+/** An initiation in flight. */
+interface Initiation {
+  readonly symmetric: SymmetricState;
+  readonly ephemeral: DhPrivateKey;
+  readonly localIndex: number;
+}
+
+/** The handshake that is being answered or finished. */
 type State =
   | { readonly kind: 'zeroed' }
-  | {
-      readonly kind: 'initiation_created';
-      readonly symmetric: SymmetricState;
-      readonly ephemeral: DhPrivateKey;
-      readonly localIndex: number;
-    }
   | {
       readonly kind: 'initiation_consumed';
       readonly symmetric: SymmetricState;
@@ -37,7 +39,7 @@ type State =
       readonly remoteIndex: number;
     };
 
-export type HandshakeState = State['kind'];
+export type HandshakeState = State['kind'] | 'initiation_created';
 
 /** Why an initiation was accepted or not. */
 export type AcceptResult =
@@ -105,6 +107,11 @@ export class Handshake {
       }
     | undefined;
   #presharedKey: PresharedKey;
+  /**
+   * Apart from `#state`, so that it stays in flight while an initiation of the peer is answered. Were it given up, as in
+   * the kernel, two that cross would leave two responders and no initiator, until the first timer retries.
+   */
+  #initiation: Initiation | undefined;
   #state: State = { kind: 'zeroed' };
   /** The greatest timestamp accepted. Outlives `clear` and `rekey`: only forgetting the peer forgets it. */
   readonly #latestTimestamp: Uint8Array = new Uint8Array(TIMESTAMP_SIZE);
@@ -129,13 +136,8 @@ export class Handshake {
   }
 
   get state(): HandshakeState {
-    return this.#state.kind;
-  }
-
-  /** The index that this side gave to the handshake under way, if it has one. */
-  get localIndex(): number | undefined {
-    const state = this.#state;
-    return state.kind === 'zeroed' || state.kind === 'initiation_consumed' ? undefined : state.localIndex;
+    if (this.#state.kind !== 'zeroed') return this.#state.kind;
+    return this.#initiation ? 'initiation_created' : 'zeroed';
   }
 
   /** All zero = none. Takes effect with the next message. The key stays the caller's. */
@@ -143,7 +145,7 @@ export class Handshake {
     this.#presharedKey = presharedKey;
   }
 
-  /** Takes a new private key, or none. Drops the handshake under way; keeps the timestamp. */
+  /** Takes a new private key, or none. Drops what is under way; keeps the timestamp. */
   rekey(identity: LocalIdentity | undefined): void {
     this.clear();
     this.#precomputed?.staticStatic.fill(0);
@@ -161,7 +163,7 @@ export class Handshake {
   }
 
   /**
-   * Starts as initiator: 148 bytes with zero macs. `timestamp` is a TAI64N stamp. Replaces a handshake under way.
+   * Starts as initiator: 148 bytes with zero macs. `timestamp` is a TAI64N stamp. Replaces an initiation in flight.
    * Undefined when impossible.
    */
   createInitiation(localIndex: number, timestamp: Uint8Array): Uint8Array | undefined {
@@ -183,13 +185,14 @@ export class Handshake {
     message.set(symmetric.encryptAndHash(identity.publicKey.bytes), INITIATION.static);
     symmetric.mixKey(precomputed.staticStatic);
     message.set(symmetric.encryptAndHash(timestamp), INITIATION.timestamp);
-    this.#enter({ kind: 'initiation_created', symmetric, ephemeral, localIndex });
+    this.dropInitiation();
+    this.#initiation = { symmetric, ephemeral, localIndex };
     return message;
   }
 
   /**
-   * Proves and takes an initiation that names this peer. Only on 'ok' is anything changed: a handshake under way is
-   * replaced, so read `localIndex` before. `nowMs` is monotonic. Consumes `opened` in any case.
+   * Proves and takes an initiation that names this peer. Only on 'ok' is anything changed. `nowMs` is monotonic. Consumes
+   * `opened` in any case.
    */
   acceptInitiation(opened: OpenedInitiation, nowMs: number): AcceptResult {
     const result = this.#checkInitiation(opened, nowMs);
@@ -245,21 +248,21 @@ export class Handshake {
 
   /** Takes the answer to the initiation in flight. False, and nothing changed, when it is not exactly that. */
   consumeResponse(message: Uint8Array): boolean {
-    const state = this.#state;
+    const initiation = this.#initiation;
     const identity = this.#identity;
-    if (state.kind !== 'initiation_created' || identity === undefined) return false;
-    if (message.length !== RESPONSE.size || readU32le(message, RESPONSE.receiver) !== state.localIndex) {
+    if (initiation === undefined || identity === undefined) return false;
+    const { localIndex, ephemeral } = initiation;
+    if (message.length !== RESPONSE.size || readU32le(message, RESPONSE.receiver) !== localIndex) {
       return false;
     }
-    const { localIndex } = state;
     const remoteEphemeral = identity.crypto.x25519.importPublicKey(
       message.subarray(RESPONSE.ephemeral, RESPONSE.empty),
     );
-    const symmetric = state.symmetric.clone();
+    const symmetric = initiation.symmetric.clone();
     symmetric.mixHash(remoteEphemeral.bytes);
     symmetric.mixChainingKey(remoteEphemeral.bytes);
     const mixed =
-      mixSecret(symmetric, state.ephemeral.diffieHellman(remoteEphemeral)) &&
+      mixSecret(symmetric, ephemeral.diffieHellman(remoteEphemeral)) &&
       mixSecret(symmetric, identity.dh.diffieHellman(remoteEphemeral));
     if (mixed) symmetric.mixKeyAndHash(this.#presharedKey.bytes);
     if (!mixed || symmetric.decryptAndHash(message.subarray(RESPONSE.empty, RESPONSE.mac1)) === undefined) {
@@ -267,6 +270,7 @@ export class Handshake {
       return false;
     }
     const remoteIndex = readU32le(message, RESPONSE.sender);
+    this.dropInitiation();
     this.#enter({ kind: 'response_consumed', symmetric, localIndex, remoteIndex });
     return true;
   }
@@ -284,19 +288,26 @@ export class Handshake {
       remoteIndex: state.remoteIndex,
       isInitiator,
     });
-    this.clear();
+    this.#enter({ kind: 'zeroed' });
     return keys;
   }
 
-  /** Drops the handshake under way and wipes its secrets. Keeps the timestamp and time of the last initiation. */
+  /** Gives up waiting for the answer to the initiation in flight and wipes its secrets. */
+  dropInitiation(): void {
+    this.#initiation?.symmetric.zero();
+    this.#initiation?.ephemeral.zero();
+    this.#initiation = undefined;
+  }
+
+  /** Drops all that is under way and wipes its secrets. Keeps the timestamp and time of the last initiation taken. */
   clear(): void {
+    this.dropInitiation();
     this.#enter({ kind: 'zeroed' });
   }
 
   #enter(next: State): void {
     const last = this.#state;
     if (last.kind !== 'zeroed') last.symmetric.zero();
-    if (last.kind === 'initiation_created') last.ephemeral.zero();
     this.#state = next;
   }
 }

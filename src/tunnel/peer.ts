@@ -42,8 +42,8 @@ export class Peer implements TimerActions {
   readonly #allowedIps = new Map<string, Prefix>();
   #presharedKey: PresharedKey = PresharedKey.none;
   readonly handshake: Handshake;
-  /** Index of the handshake in progress, 0 = none. */
-  #handshakeIndex = 0;
+  /** Index of the initiation in flight, 0 = none. */
+  #initiationIndex = 0;
   /** Receiver indices of the keypairs, 0 = none (whitepaper section 6, the kernel's noise_keypairs). */
   #previous = 0;
   #current = 0;
@@ -71,7 +71,7 @@ export class Peer implements TimerActions {
 
   /** A new private key: running sessions may still receive, but nothing is sent before a new handshake. */
   setIdentity(identity: LocalIdentity | undefined): void {
-    this.#releaseHandshake();
+    this.#dropInitiation();
     this.handshake.rekey(identity);
     this.#context.lane.useKeypair(this.id, 0);
     this.#lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
@@ -156,6 +156,8 @@ export class Peer implements TimerActions {
     this.#previous = this.#current;
     this.#current = this.#next;
     this.#next = 0;
+    // Its answer would only make a session that the other side has not asked for.
+    this.#dropInitiation();
     this.#handshakeComplete();
     this.#context.lane.useKeypair(this.id, index);
     this.#context.lane.sendStaged(this.id);
@@ -179,8 +181,9 @@ export class Peer implements TimerActions {
       return;
     }
     this.#lastSentHandshakeMs = now;
-    const index = this.#newHandshakeIndex();
-    const message = this.handshake.createInitiation(index, this.#timestamps.next());
+    this.#dropInitiation();
+    this.#initiationIndex = this.#context.indices.allocate(this);
+    const message = this.handshake.createInitiation(this.#initiationIndex, this.#timestamps.next());
     if (!message) return;
     this.#sendHandshake(message, now);
     this.timers.handshakeInitiated(now);
@@ -192,12 +195,14 @@ export class Peer implements TimerActions {
     const now = this.#context.clock.now();
     this.#received(INITIATION.size, from, now);
     this.#logger.log('debug', 'handshake_initiation_received');
-    const index = this.#newHandshakeIndex();
+    const index = this.#context.indices.allocate(this);
     const message = this.handshake.createResponse(index);
-    if (!message) return;
-    this.#lastSentHandshakeMs = now;
     const keys = this.handshake.deriveKeypair();
-    if (!keys) return;
+    if (!message || !keys) {
+      this.#context.indices.release(index);
+      return;
+    }
+    this.#lastSentHandshakeMs = now;
     this.#dropKeypair(this.#next);
     this.#dropKeypair(this.#previous);
     this.#previous = 0;
@@ -209,7 +214,9 @@ export class Peer implements TimerActions {
 
   /** Returns false when the message is not the answer to the handshake in progress. */
   consumeResponse(message: Uint8Array, receiver: number, from: Uint8Array): boolean {
-    if (receiver !== this.#handshakeIndex || !this.handshake.consumeResponse(message)) return false;
+    if (receiver !== this.#initiationIndex || !this.handshake.consumeResponse(message)) return false;
+    // From here on the index names the keypair.
+    this.#initiationIndex = 0;
     const now = this.#context.clock.now();
     this.#received(RESPONSE.size, from, now);
     const keys = this.handshake.deriveKeypair();
@@ -250,7 +257,7 @@ export class Peer implements TimerActions {
   zeroKeys(): void {
     for (const index of [this.#previous, this.#current, this.#next]) this.#dropKeypair(index);
     this.#previous = this.#current = this.#next = 0;
-    this.#releaseHandshake();
+    this.#dropInitiation();
     this.handshake.clear();
     this.#context.lane.dropStaged(this.id);
   }
@@ -295,20 +302,14 @@ export class Peer implements TimerActions {
     this.#context.lane.setEndpoint(this.id, record);
   }
 
-  #newHandshakeIndex(): number {
-    this.#releaseHandshake();
-    this.#handshakeIndex = this.#context.indices.allocate(this);
-    return this.#handshakeIndex;
+  #dropInitiation(): void {
+    if (this.#initiationIndex !== 0) this.#context.indices.release(this.#initiationIndex);
+    this.#initiationIndex = 0;
+    this.handshake.dropInitiation();
   }
 
-  #releaseHandshake(): void {
-    if (this.#handshakeIndex !== 0) this.#context.indices.release(this.#handshakeIndex);
-    this.#handshakeIndex = 0;
-  }
-
-  /** Hands the keys to the lane; the index now names the keypair. */
+  /** Hands the keys to the lane. */
   #addKeypair(keys: SessionKeys, now: number): void {
-    this.#handshakeIndex = 0;
     this.#context.lane.addKeypair({
       peer: this.id,
       index: keys.localIndex,

@@ -21,15 +21,12 @@ for (const [initiatorName, initiatorCrypto] of BACKENDS) {
         const pair = new Pair({ initiatorCrypto, responderCrypto, presharedKey });
         const initiation = pair.initiate(0xffff_fffe);
         assert.equal(pair.initiator.state, 'initiation_created');
-        assert.equal(pair.initiator.localIndex, 0xffff_fffe);
         assert.deepEqual([initiation.length, readU32le(initiation, 0)], [148, 1]);
         assert.equal(readU32le(initiation, INITIATION.sender), 0xffff_fffe);
         assert.equal(pair.accept(initiation), 'ok');
         assert.equal(pair.responder.state, 'initiation_consumed');
-        assert.equal(pair.responder.localIndex, undefined);
         const response = some(pair.responder.createResponse(0));
         assert.equal(pair.responder.state, 'response_created');
-        assert.equal(pair.responder.localIndex, 0);
         assert.deepEqual([response.length, readU32le(response, 0)], [92, 2]);
         assert.equal(readU32le(response, RESPONSE.sender), 0);
         assert.equal(readU32le(response, RESPONSE.receiver), 0xffff_fffe);
@@ -156,25 +153,30 @@ describe('steps in the wrong state', () => {
     assert.equal(pair.accept(pair.initiate()), 'ok');
     const response = some(pair.responder.createResponse(2));
     pair.initiator.clear();
-    assert.deepEqual([pair.initiator.state, pair.initiator.localIndex], ['zeroed', undefined]);
+    assert.equal(pair.initiator.state, 'zeroed');
     assert.equal(pair.initiator.consumeResponse(response), false);
     pair.responder.clear();
     assert.equal(pair.responder.deriveKeypair(), undefined);
   });
 });
 
-test('simultaneous initiations converge: the side that accepts gives its own up', () => {
+test('simultaneous initiations: each side answers the other and still takes the answer to its own', () => {
   const pair = new Pair();
   const mine = pair.initiate(1);
   const theirs = some(pair.responder.createInitiation(9, nextTimestamp()));
   assert.equal(pair.accept(mine), 'ok');
-  assert.equal(pair.responder.localIndex, undefined);
-  const response = some(pair.responder.createResponse(10));
-  assert.equal(pair.initiator.consumeResponse(response), true);
-  assertMatch(some(pair.initiator.deriveKeypair()), some(pair.responder.deriveKeypair()));
-  // The crossing initiation still arrives; it is valid and starts a session of its own.
+  const theirResponse = some(pair.responder.createResponse(10));
+  const theirKeys = some(pair.responder.deriveKeypair());
+  assert.equal(pair.responder.state, 'initiation_created');
   const opened = some(openInitiation(pair.initiatorIdentity, theirs));
   assert.equal(pair.initiator.acceptInitiation(opened, 0), 'ok');
+  const myResponse = some(pair.initiator.createResponse(2));
+  const myKeys = some(pair.initiator.deriveKeypair());
+  assert.equal(pair.initiator.consumeResponse(theirResponse), true);
+  assertMatch(some(pair.initiator.deriveKeypair()), theirKeys);
+  assert.equal(pair.responder.consumeResponse(myResponse), true);
+  assertMatch(some(pair.responder.deriveKeypair()), myKeys);
+  assert.deepEqual([pair.initiator.state, pair.responder.state], ['zeroed', 'zeroed']);
 });
 
 describe('preshared keys', () => {
