@@ -130,14 +130,16 @@ export class End {
 /** What crossed the wire, and power over what crosses next. */
 export class Wire {
   readonly #network: MemoryNetwork;
+  readonly #after: (ms: number, task: () => void) => void;
   /** Everything that was sent, in order, before interceptors touched it. */
   readonly sent: WireDatagram[] = [];
   #interceptors: Interceptor[] = [];
   /** Datagrams that `hold` keeps back. */
   readonly held: WireDatagram[] = [];
 
-  constructor(network: MemoryNetwork) {
+  constructor(network: MemoryNetwork, after: (ms: number, task: () => void) => void) {
     this.#network = network;
+    this.#after = after;
     network.intercept((datagram) => {
       this.sent.push(datagram);
       return this.#interceptors.reduce<readonly WireDatagram[]>((all, bend) => all.flatMap(bend), [datagram]);
@@ -162,7 +164,15 @@ export class Wire {
     });
   }
 
-  /** Undoes every `bend`, `cut` and `hold`. What is held stays held. */
+  /** Datagrams arrive after so many milliseconds, so they may overtake each other. */
+  delay(delayMs: (datagram: WireDatagram) => number): void {
+    this.bend((datagram) => {
+      this.#after(delayMs(datagram), () => this.inject(datagram));
+      return [];
+    });
+  }
+
+  /** Undoes every `bend`, `cut`, `hold` and `delay`. What is held stays held. */
   mend(): void {
     this.#interceptors = [];
   }
@@ -210,7 +220,7 @@ export class Wire {
 export class World {
   readonly clock = new FakeClock();
   readonly network = new MemoryNetwork();
-  readonly wire: Wire = new Wire(this.network);
+  readonly wire: Wire = new Wire(this.network, (ms, task) => this.after(ms, task));
   readonly random: Random;
   readonly ends: End[] = [];
   #tasks: (() => void)[] = [];
