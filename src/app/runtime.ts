@@ -55,8 +55,9 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     logger,
   });
   const alarm = new Alarm((now) => device.advance(now));
-  const { createLane, sockets } = (lanes === 'worker' ? hostedLane : inlineLane)(arena, tun, (error) => {
-    logger.log('error', 'lane_died', { reason: String(error) });
+  const { createLane, sockets } = (lanes === 'worker' ? hostedLane : inlineLane)(arena, tun, (cause) => {
+    logger.log('error', 'lane_restarted', { reason: String(cause) });
+    device.laneRestarted();
   });
   const bind = new LinuxBind({
     user: sockets,
@@ -92,11 +93,14 @@ function inlineLane(arena: Arena, tun: LinuxTun): HostedLane {
   };
 }
 
-function hostedLane(arena: Arena, tun: LinuxTun, onDeath: (error: Error) => void): HostedLane {
+function hostedLane(arena: Arena, tun: LinuxTun, onRestart: (cause: Error) => void): HostedLane {
   let host: WorkerHost | undefined;
   return {
     createLane: (events) => {
-      host = createWorkerHost({ arena, tunFd: tun.fd, ...OFFLOADS, onDeath }, events);
+      host = createWorkerHost(
+        { arena, tunFd: tun.fd, ...OFFLOADS, clock: systemClock, after, onRestart },
+        events,
+      );
       return host;
     },
     sockets: {
@@ -133,6 +137,10 @@ function run(tun: LinuxTun, device: Device, alarm: Alarm, logger: Logger): Runni
 function every(ms: number, task: () => void): () => void {
   const timer = setInterval(task, ms);
   return () => clearInterval(timer);
+}
+
+function after(ms: number, task: () => void): void {
+  setTimeout(task, ms);
 }
 
 /** One Node timer for all deadlines of a device. */

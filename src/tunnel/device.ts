@@ -19,6 +19,9 @@ import type { LaneEvents, LaneHost } from './lane/control.ts';
 import { DropCounters, type DropReason } from './lane/drops.ts';
 import { Peer, type PeerContext } from './peer.ts';
 
+/** Until the TUN device says otherwise. */
+const DEFAULT_MTU = 1420;
+
 export interface DeviceOptions {
   readonly crypto: Crypto;
   readonly clock: Clock;
@@ -51,6 +54,7 @@ export class Device implements Configurable, LaneEvents {
   #cookies: CookieChecker | undefined;
   #listenPort = 0;
   #fwmark = 0;
+  #mtu = DEFAULT_MTU;
   #isUp = false;
   #isClosed = false;
   /** Configuration, up and down happen one after the other. */
@@ -141,7 +145,15 @@ export class Device implements Configurable, LaneEvents {
 
   /** MTU of the TUN device. */
   setMtu(mtu: number): void {
+    this.#mtu = mtu;
     this.#lane.setMtu(mtu);
+  }
+
+  /** The lane host had to start anew. Sessions are lost and come back with the next packet. */
+  laneRestarted(): void {
+    this.#lane.setMtu(this.#mtu);
+    this.#lane.setUp(this.#isUp);
+    for (const peer of this.#peers.values()) peer.rejoin();
   }
 
   /** Routes or addresses of the machine changed: replies teach the sticky sources anew. */

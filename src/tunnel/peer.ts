@@ -129,6 +129,15 @@ export class Peer implements TimerActions {
     this.zeroKeys();
   }
 
+  /** A new lane knows nothing: it gets the peer again, without sessions. */
+  rejoin(): void {
+    const { lane } = this.#context;
+    this.zeroKeys();
+    lane.addPeer(this.id);
+    if (this.#endpoint) this.setEndpoint(this.#endpoint);
+    for (const { address, length } of this.#allowedIps.values()) lane.addAllowedIp(this.id, address, length);
+  }
+
   /** For good. */
   remove(): void {
     this.stop();

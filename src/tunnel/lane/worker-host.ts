@@ -1,6 +1,7 @@
 /** Runs the lanes in a worker thread on Linux. This is the control thread's half. */
 import { Worker } from 'node:worker_threads';
 import type { Arena } from '../../core/arena.ts';
+import type { Clock } from '../../core/clock.ts';
 import { EventFd } from '../../sys/poll.ts';
 import type { LaneCommands, LaneEvents, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
 import { DropCounters, type DropReason } from './drops.ts';
@@ -14,9 +15,18 @@ export interface WorkerHostOptions {
   readonly tunFd: number;
   readonly gso: boolean;
   readonly gro: boolean;
-  /** The thread ended by itself. */
-  readonly onDeath: (error: Error) => void;
+  readonly clock: Clock;
+  /** Runs a task after so many milliseconds. */
+  readonly after: (ms: number, task: () => void) => void;
+  /**
+   * The thread ended by itself and another one runs in its place, which knows nothing: it wants every peer, endpoint and
+   * allowed IP again. Sockets it has.
+   */
+  readonly onRestart: (cause: Error) => void;
 }
+
+/** A thread that dies this soon after its start is not started again at once. */
+const MIN_LIFE_MS = 1_000;
 
 export function createWorkerHost(options: WorkerHostOptions, events: LaneEvents): WorkerHost {
   const host = new WorkerHostLink(options, events);
@@ -39,8 +49,12 @@ export type WorkerHost = LaneCommands &
 class WorkerHostLink {
   readonly #arena: Arena;
   readonly #events: LaneEvents;
-  readonly #worker: Worker;
+  readonly #options: WorkerHostOptions;
+  readonly #clock: Clock;
   readonly #wake = new EventFd();
+  #worker: Worker;
+  #startedAtMs = 0;
+  #sockets: { readonly ipv4: number; readonly ipv6: number } = { ipv4: -1, ipv6: -1 };
   readonly #records = new Map<number, number>();
   #drops = new DropCounters();
   #commands: CommandMessage[] = [];
@@ -50,23 +64,46 @@ class WorkerHostLink {
   #hasEnded = false;
 
   constructor(options: WorkerHostOptions, events: LaneEvents) {
+    this.#options = options;
+    this.#clock = options.clock;
     this.#arena = options.arena;
     this.#events = events;
-    const setup: WorkerSetup = {
-      memory: options.arena.memory,
-      tunFd: options.tunFd,
-      wakeFd: this.#wake.fd,
-      gso: options.gso,
-      gro: options.gro,
-    };
-    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
-    this.#worker.on('message', (message: FromWorker) => this.#receive(message));
-    this.#worker.on('error', (error: Error) => options.onDeath(error));
-    this.#worker.on('exit', () => {
+    this.#worker = this.#spawn();
+  }
+
+  #spawn(): Worker {
+    const { arena, tunFd, gso, gro } = this.#options;
+    const setup: WorkerSetup = { memory: arena.memory, tunFd, wakeFd: this.#wake.fd, gso, gro };
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
+    let cause = new Error('the lane thread ended');
+    worker.on('message', (message: FromWorker) => this.#receive(message));
+    worker.on('error', (error: Error) => (cause = error));
+    worker.on('exit', () => this.#ended(cause));
+    this.#startedAtMs = this.#clock.now();
+    return worker;
+  }
+
+  #ended(cause: Error): void {
+    // Nobody uses any socket any more.
+    for (const resolve of this.#socketWaiters.splice(0)) resolve();
+    if (this.#isClosed) {
       this.#hasEnded = true;
-      // Nobody uses any socket any more.
-      for (const resolve of this.#socketWaiters.splice(0)) resolve();
-    });
+      return;
+    }
+    this.#records.clear();
+    this.#commands = [];
+    this.#drops = new DropCounters();
+    // Session keys among it, and the new thread lays everything out anew.
+    this.#arena.u8.fill(0);
+    const life = this.#clock.now() - this.#startedAtMs;
+    this.#options.after(Math.max(0, MIN_LIFE_MS - life), () => this.#restart(cause));
+  }
+
+  #restart(cause: Error): void {
+    if (this.#isClosed) return;
+    this.#worker = this.#spawn();
+    this.#send({ kind: 'sockets', ...this.#sockets });
+    this.#options.onRestart(cause);
   }
 
   /** Commands of one turn travel together. */
@@ -79,6 +116,7 @@ class WorkerHostLink {
   }
 
   useSockets(ipv4: number, ipv6: number): Promise<void> {
+    this.#sockets = { ipv4, ipv6 };
     if (this.#hasEnded) return Promise.resolve();
     this.#flush();
     this.#send({ kind: 'sockets', ipv4, ipv6 });
