@@ -62,8 +62,8 @@ export function randomVirtualEndpoint(random: Random, isTaken: (address: string)
 }
 
 /** `fdae:…/64`, as in `node_address_prefix`. */
-export function nodeAddressPrefix(address: Address): string {
-  return `${formatAddress(address)}/${OVERLAY_PREFIX.length}`;
+export function nodeAddressPrefix(nodeAddress: string): string {
+  return `${nodeAddress}/${OVERLAY_PREFIX.length}`;
 }
 
 /** The one spelling used as a key everywhere: RFC 5952 in brackets, port behind. */

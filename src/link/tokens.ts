@@ -61,6 +61,11 @@ export class TokenBook {
     this.default = defaultToken === undefined ? undefined : this.find(defaultToken);
   }
 
+  /** No token to join with exists. */
+  get isEmpty(): boolean {
+    return this.#byDigest.size === this.#byProvider.size;
+  }
+
   find(token: string): TokenRecord | undefined {
     return this.#byDigest.get(digest(token));
   }

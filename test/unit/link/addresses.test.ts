@@ -36,7 +36,7 @@ test('node and virtual addresses lie in their own prefix and differ', () => {
   const virtual = randomVirtualEndpoint(random, () => false);
   assert.ok(isOverlayAddress(node) && !isVirtualAddress(node));
   assert.ok(isVirtualAddress(virtual.address) && !isOverlayAddress(virtual.address));
-  assert.match(nodeAddressPrefix(node), /^fdae:41e4:649b:9303:[0-9a-f:]+\/64$/);
+  assert.match(nodeAddressPrefix(formatAddress(node)), /^fdae:41e4:649b:9303:[0-9a-f:]+\/64$/);
   assert.match(virtualKey(virtual), /^\[fdae:41e4:649b:9304:[0-9a-f:]+\]:50889$/);
 });
 
