@@ -3,6 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { benchTunnel } from './e2e/tunnel.ts';
 import { machineFacts } from './facts.ts';
+import { benchCrypto } from './micro/crypto.ts';
+import { benchHandshake } from './micro/handshake.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -19,7 +21,9 @@ const say = (line: string): void => {
 
 const options = { seconds: Number(values.seconds), peers: values.peer };
 
-const BENCHES: Readonly<Record<string, () => Promise<unknown>>> = {
+const BENCHES: Readonly<Record<string, () => unknown>> = {
+  crypto: () => benchCrypto(say),
+  handshake: () => benchHandshake(say),
   tunnel: () => benchTunnel(options, say),
 };
 

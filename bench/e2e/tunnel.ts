@@ -40,7 +40,10 @@ export interface TunnelOptions {
   readonly peers: readonly string[];
 }
 
-export async function benchTunnel(options: TunnelOptions, say: (line: string) => void): Promise<TunnelResult[]> {
+export async function benchTunnel(
+  options: TunnelOptions,
+  say: (line: string) => void,
+): Promise<TunnelResult[]> {
   const missing = requireRoot({ programs: ['wg', 'iperf3', 'ping', 'ss'], tun: true });
   if (missing !== false) throw new Error(missing);
   const results: TunnelResult[] = [];
@@ -116,7 +119,10 @@ async function tcp(measure: Measure, address: string, args: readonly string[]): 
 
 async function iperf(measure: Measure, address: string, args: readonly string[]): Promise<Report> {
   const serving = measure.two.run('iperf3', ['-s', '-1', '-B', address, '-p', PORT], { timeoutMs: 120_000 });
-  await eventually('iperf3 listens', () => measure.two.exec('ss', ['-tlnH', 'sport', '=', `:${PORT}`]).length > 0);
+  await eventually(
+    'iperf3 listens',
+    () => measure.two.exec('ss', ['-tlnH', 'sport', '=', `:${PORT}`]).length > 0,
+  );
   const time = ['-t', `${measure.seconds}`, '-O', '1'];
   const text = await measure.one.run('iperf3', ['-c', address, '-p', PORT, '-J', ...time, ...args], {
     timeoutMs: 120_000,

@@ -5,6 +5,7 @@
 import { constantTimeEqual } from '../core/bytes.ts';
 import type { Clock } from '../core/clock.ts';
 import { systemRandom } from '../core/random.ts';
+import { wasmBlake2s } from './blake2s-wasm.ts';
 import { AEAD_NONCE_SIZE, HASH_SIZE } from './constants.ts';
 import { nobleAead, nobleBlake2s } from './crypto-noble.ts';
 import { nodeAead, nodeX25519 } from './crypto-node.ts';
@@ -35,18 +36,25 @@ export interface Backends {
   readonly blake2s: readonly Blake2s[];
 }
 
-export const BACKENDS: Backends = {
-  // Without noble, which is 25 times slower and not constant time: it steps in when all of these fail.
-  x25519: [nodeX25519],
-  aead: [nobleAead, nodeAead],
-  blake2s: [nobleBlake2s],
-};
+/** All there are, except noble's X25519: 25 times slower and not constant time, it steps in when all others fail. */
+export function allBackends(): Backends {
+  return { x25519: [nodeX25519], aead: [nobleAead, nodeAead], blake2s: [nobleBlake2s, ...compiledBlake2s()] };
+}
+
+function compiledBlake2s(): readonly Blake2s[] {
+  try {
+    return [wasmBlake2s()];
+  } catch {
+    // A processor without SIMD.
+    return [];
+  }
+}
 
 /** Each candidate runs for this many milliseconds, or until a group of runs has this size. */
 const BUDGET_MS = 1;
 const MAX_GROUP = 1_024;
 
-export async function chooseCrypto(clock: Clock, backends: Backends = BACKENDS): Promise<CryptoChoice> {
+export async function chooseCrypto(clock: Clock, backends: Backends = allBackends()): Promise<CryptoChoice> {
   const x25519 = tryAll(clock, backends.x25519, probeX25519);
   const aead = tryAll(clock, backends.aead, probeAead);
   const blake2s = tryAll(clock, backends.blake2s, probeBlake2s);

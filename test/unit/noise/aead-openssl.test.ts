@@ -55,7 +55,7 @@ test(
     batch.push(0xffff_ffff, 0xffff_ffff, 0, 0, key);
     batch.push(at, 48, 0, 0, key + 1);
     batch.push(at, 48, 0, 0, 0);
-  batch.push(KERNEL_RESERVED - 1, 48, 0, 0, key);
+    batch.push(KERNEL_RESERVED - 1, 48, 0, 0, key);
     aead.seal(batch);
     for (let i = 0; i < batch.count; i++) assert.equal(batch.status(i), AEAD_FORGED, `packet ${i}`);
     assert.deepEqual(arena.u8.slice(at, at + 64), new Uint8Array(64));

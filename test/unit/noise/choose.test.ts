@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { systemClock } from '../../../src/core/clock.ts';
-import { BACKENDS, chooseCrypto } from '../../../src/noise/choose.ts';
+import { allBackends, chooseCrypto } from '../../../src/noise/choose.ts';
 import { nobleBlake2s } from '../../../src/noise/crypto-noble.ts';
 import { nodeX25519 } from '../../../src/noise/crypto-node.ts';
 import type { Blake2s, X25519 } from '../../../src/noise/crypto.ts';
@@ -49,7 +49,7 @@ describe('the choice of backends', () => {
       [3, 2, 1],
     ]) {
       const blake2s = order.map((us) => backend(`${us} us`, us));
-      const { crypto, measurements } = await chooseCrypto(clock, { ...BACKENDS, blake2s });
+      const { crypto, measurements } = await chooseCrypto(clock, { ...allBackends(), blake2s });
       assert.equal(crypto.blake2s.name, '1 us');
       const { candidates } = measurements.find(({ operation }) => operation === 'BLAKE2s') ?? {
         candidates: [],
@@ -70,7 +70,7 @@ describe('the choice of backends', () => {
       },
     });
     const blake2s = [backend('right', 5), wrong, broken];
-    const { crypto, measurements } = await chooseCrypto(clock, { ...BACKENDS, blake2s });
+    const { crypto, measurements } = await chooseCrypto(clock, { ...allBackends(), blake2s });
     assert.equal(crypto.blake2s.name, 'right');
     assert.deepEqual(measurements[2]?.candidates.slice(1), [
       { name: 'wrong', ns: undefined },
@@ -91,7 +91,10 @@ describe('the choice of backends', () => {
         nodeX25519.importPublicKey(bytes.map((byte, i) => (i === 0 ? byte ^ 2 : byte))),
     };
     for (const backend of [refusing, wrong]) {
-      const { crypto, measurements } = await chooseCrypto(systemClock, { ...BACKENDS, x25519: [backend] });
+      const { crypto, measurements } = await chooseCrypto(systemClock, {
+        ...allBackends(),
+        x25519: [backend],
+      });
       assert.equal(crypto.x25519.name, 'noble');
       assert.deepEqual(measurements[0], {
         operation: 'X25519',

@@ -132,6 +132,14 @@ describe('mac2', () => {
     assert.ok(isZero(mac2(send(last))));
   });
 
+  test('is overwritten with zeros when a message is sent again after its cookie has expired', () => {
+    const { generator, sendWithCookie } = meeting();
+    const message = sendWithCookie(SOURCE, 0);
+    assert.ok(!isZero(mac2(message)));
+    generator.addMacs(message, COOKIE_SECRET_MAX_AGE);
+    assert.ok(isZero(mac2(message)));
+  });
+
   test('is made for responses as well', () => {
     const { generator, checker, sendWithCookie } = meeting();
     sendWithCookie(SOURCE, 0);
