@@ -49,7 +49,7 @@ export class LocalIdentity {
     return this.#initial.clone();
   }
 
-  /** Gives the private key up. Handshakes with this identity fail from now on. */
+  /** Gives the private key up: no initiation is opened and no response taken from now on. */
   zero(): void {
     this.dh.zero();
   }

@@ -48,8 +48,8 @@ class Bench {
   readonly #region: number;
   #expected: Uint8Array = new Uint8Array(REGION);
 
-  constructor(make: (arena: Arena) => TransportAead, keyCount = 3) {
-    this.arena = new Arena({ bytes: REGION + (1 << 16) });
+  constructor(make: (arena: Arena) => TransportAead, keyCount = 3, shared = false) {
+    this.arena = new Arena({ bytes: REGION + (1 << 16), shared });
     this.aead = make(this.arena);
     this.batch = new AeadBatch(this.arena, BATCH);
     this.#region = this.arena.alloc(REGION);
@@ -270,6 +270,15 @@ export function transportAeadContract(name: string, make: (arena: Arena) => Tran
       bench.arena.u8.set(tags[0], second + 100);
       bench.aead.open(bench.batch);
       assert.deepEqual([bench.batch.status(0), bench.batch.status(1)], [AEAD_FORGED, AEAD_FORGED]);
+    });
+
+    test('works on an arena that threads share', () => {
+      const bench = new Bench(make, 3, true);
+      const random = seededRandom(7);
+      const packets = Array.from({ length: BATCH }, (_, i) =>
+        packetOf(randomBytes(random, i * 23), { counterLow: i, key: i % bench.keys.length, gap: i % 3 }),
+      );
+      bench.sealAndOpen(packets, 'shared arena');
     });
 
     test('does nothing for an empty batch', () => {
