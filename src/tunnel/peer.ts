@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.ts';
 import { formatPrefix, type Prefix } from '../core/ip.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
-import { REKEY_TIMEOUT } from '../noise/constants.ts';
+import { REJECT_AFTER_TIME, REKEY_TIMEOUT } from '../noise/constants.ts';
 import { CookieGenerator } from '../noise/cookie.ts';
 import type { Crypto } from '../noise/crypto.ts';
 import { Handshake } from '../noise/handshake.ts';
@@ -30,6 +30,13 @@ export interface PeerContext {
   readonly logger: Logger;
 }
 
+/** A session; its keys are in the lane. */
+interface Keypair {
+  /** Receiver index. */
+  readonly index: number;
+  readonly createdAtMs: number;
+}
+
 export class Peer implements TimerActions {
   /** Names the peer to the lanes; never given out twice. */
   readonly id: number;
@@ -44,10 +51,10 @@ export class Peer implements TimerActions {
   readonly handshake: Handshake;
   /** Index of the initiation in flight, 0 = none. */
   #initiationIndex = 0;
-  /** Receiver indices of the keypairs, 0 = none (whitepaper section 6, the kernel's noise_keypairs). */
-  #previous = 0;
-  #current = 0;
-  #next = 0;
+  /** Those that may receive (whitepaper section 6, the kernel's noise_keypairs); the lane sends with `current`. */
+  #previous: Keypair | undefined;
+  #current: Keypair | undefined;
+  #next: Keypair | undefined;
   #endpoint: Endpoint | undefined;
   #lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
   #lastHandshakeWallMs = 0;
@@ -73,6 +80,13 @@ export class Peer implements TimerActions {
   setIdentity(identity: LocalIdentity | undefined): void {
     this.#dropInitiation();
     this.handshake.rekey(identity);
+    this.#dropKeypair(this.#next);
+    this.#next = undefined;
+    if (this.#current) {
+      this.#dropKeypair(this.#previous);
+      this.#previous = this.#current;
+      this.#current = undefined;
+    }
     this.#context.lane.useKeypair(this.id, 0);
     this.#lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
   }
@@ -160,11 +174,11 @@ export class Peer implements TimerActions {
 
   /** The initiator used the session that this side made as responder: from now on this side may, too. */
   confirmed(index: number): void {
-    if (index !== this.#next) return;
+    if (index !== this.#next?.index) return;
     this.#dropKeypair(this.#previous);
     this.#previous = this.#current;
     this.#current = this.#next;
-    this.#next = 0;
+    this.#next = undefined;
     // Its answer would only make a session that the other side has not asked for.
     this.#dropInitiation();
     this.#handshakeComplete();
@@ -186,7 +200,8 @@ export class Peer implements TimerActions {
     const now = this.#context.clock.now();
     const earliest = this.#lastSentHandshakeMs + REKEY_TIMEOUT;
     if (now < earliest) {
-      this.timers.handshakePostponed(earliest);
+      // With a session this was the lane's last word from before it, or something that will be asked for again.
+      if (isRetry || !this.#hasSession(now)) this.timers.handshakePostponed(earliest);
       return;
     }
     this.#lastSentHandshakeMs = now;
@@ -214,9 +229,8 @@ export class Peer implements TimerActions {
     this.#lastSentHandshakeMs = now;
     this.#dropKeypair(this.#next);
     this.#dropKeypair(this.#previous);
-    this.#previous = 0;
-    this.#next = keys.localIndex;
-    this.#addKeypair(keys, now);
+    this.#previous = undefined;
+    this.#next = this.#addKeypair(keys, now);
     this.#sendHandshake(message, now);
     this.#logger.log('debug', 'handshake_response_sent');
   }
@@ -230,17 +244,11 @@ export class Peer implements TimerActions {
     this.#received(RESPONSE.size, from, now);
     const keys = this.handshake.deriveKeypair();
     if (!keys) return false;
-    if (this.#next === 0) {
-      this.#dropKeypair(this.#previous);
-      this.#previous = this.#current;
-    } else {
-      this.#dropKeypair(this.#previous);
-      this.#dropKeypair(this.#current);
-      this.#previous = this.#next;
-      this.#next = 0;
-    }
-    this.#current = keys.localIndex;
-    this.#addKeypair(keys, now);
+    this.#dropKeypair(this.#previous);
+    if (this.#next) this.#dropKeypair(this.#current);
+    this.#previous = this.#next ?? this.#current;
+    this.#next = undefined;
+    this.#current = this.#addKeypair(keys, now);
     this.#context.lane.useKeypair(this.id, keys.localIndex);
     this.#handshakeComplete();
     // The first transport packet confirms the keys to the responder: whatever waits, or else a keepalive.
@@ -264,8 +272,8 @@ export class Peer implements TimerActions {
   }
 
   zeroKeys(): void {
-    for (const index of [this.#previous, this.#current, this.#next]) this.#dropKeypair(index);
-    this.#previous = this.#current = this.#next = 0;
+    for (const keypair of [this.#previous, this.#current, this.#next]) this.#dropKeypair(keypair);
+    this.#previous = this.#current = this.#next = undefined;
     this.#dropInitiation();
     this.handshake.clear();
     this.#context.lane.dropStaged(this.id);
@@ -283,6 +291,10 @@ export class Peer implements TimerActions {
       persistentKeepalive: this.timers.persistentKeepaliveSeconds,
       allowedIps: [...this.#allowedIps.values()],
     };
+  }
+
+  #hasSession(now: number): boolean {
+    return this.#current !== undefined && now - this.#current.createdAtMs < REJECT_AFTER_TIME;
   }
 
   #received(size: number, from: Uint8Array, now: number): void {
@@ -318,7 +330,7 @@ export class Peer implements TimerActions {
   }
 
   /** Hands the keys to the lane. */
-  #addKeypair(keys: SessionKeys, now: number): void {
+  #addKeypair(keys: SessionKeys, now: number): Keypair {
     this.#context.lane.addKeypair({
       peer: this.id,
       index: keys.localIndex,
@@ -330,11 +342,12 @@ export class Peer implements TimerActions {
     });
     keys.zero();
     this.timers.sessionDerived(now);
+    return { index: keys.localIndex, createdAtMs: now };
   }
 
-  #dropKeypair(index: number): void {
-    if (index === 0) return;
-    this.#context.lane.removeKeypair(index);
-    this.#context.indices.release(index);
+  #dropKeypair(keypair: Keypair | undefined): void {
+    if (!keypair) return;
+    this.#context.lane.removeKeypair(keypair.index);
+    this.#context.indices.release(keypair.index);
   }
 }
