@@ -30,6 +30,7 @@ import type { Endpoint } from '../../src/tunnel/endpoint.ts';
 import { InlineHost } from '../../src/tunnel/lane/inline-host.ts';
 import { DROP_REASONS, type DropReason } from '../../src/tunnel/lane/drops.ts';
 import { FakeClock } from './clock.ts';
+import { linkedHost } from './linked-host.ts';
 import { ipv4Packet } from './packets.ts';
 import { seededRandom } from './random.ts';
 
@@ -43,6 +44,10 @@ function raise(message: string): never {
 export interface EndOptions {
   readonly crypto?: Crypto;
   readonly aead?: (arena: Arena) => TransportAead;
+  /** The lanes run as if in another thread. */
+  readonly isLinked?: boolean;
+  /** The key of an end that was there before. */
+  readonly privateKey?: PrivateKey;
 }
 
 /** One device with everything around it. */
@@ -60,7 +65,7 @@ export class End {
     this.#world = world;
     this.name = name;
     const crypto = options.crypto ?? nodeCrypto();
-    this.privateKey = PrivateKey.generate(world.random);
+    this.privateKey = options.privateKey ?? PrivateKey.generate(world.random);
     this.publicKey = new PublicKey(crypto.x25519.importPrivateKey(this.privateKey.bytes).publicKey);
     this.tun = new MemoryTun(this.arena, name);
     this.bind = new MemoryBind(world.network, this.arena, addresses.map(address));
@@ -72,11 +77,11 @@ export class End {
       logger: silentLogger,
       bind: this.bind,
       defer: world.defer,
-      createLane: (events) =>
-        new InlineHost(
-          { arena: this.arena, aead, clock: world.clock, tun: this.tun, bind: this.bind, defer: world.defer },
-          events,
-        ),
+      createLane: (events) => {
+        const { arena, tun, bind } = this;
+        const host = { arena, aead, clock: world.clock, tun, bind, defer: world.defer };
+        return options.isLinked === true ? linkedHost(host, events) : new InlineHost(host, events);
+      },
     });
     this.tun.setLink(true);
   }

@@ -216,3 +216,24 @@ test('indices: they are random, unique, name handshake and session alike, and ar
   world.settle();
   assert.ok(unknown() - before >= responders.length - 3);
 });
+
+test('spacing: a lane that asks late for a session that is there by then does not get another', async () => {
+  for (let turns = 0; turns < 8; turns++) {
+    const { alice, bob, wire, world, toBob } = await pair({ alice: { isLinked: true } });
+    // Another packet comes so many turns after the response, while that is on its way through both threads.
+    const inject = (left: number) => {
+      if (left === 0) alice.tun.inject(toBob());
+      else world.defer(() => inject(left - 1));
+    };
+    wire.bend((datagram) => {
+      if (datagram.bytes[0] === 2) world.after(20, () => inject(turns));
+      return [datagram];
+    });
+    wire.delay(() => 20);
+    alice.send(toBob());
+    world.advance(100);
+    assert.equal(bob.received().length, 2);
+    world.advance(2 * REKEY_TIMEOUT);
+    assert.equal(wire.initiations().length, 1, `${turns} turns`);
+  }
+});
