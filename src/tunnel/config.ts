@@ -3,7 +3,7 @@ import type { Prefix } from '../core/ip.ts';
 import type { PresharedKey, PrivateKey, PublicKey } from '../noise/keys.ts';
 import type { Endpoint } from './endpoint.ts';
 
-/** One `set` of the UAPI: applied as a whole or not at all. Absent members stay as they are. */
+/** One `set` of the UAPI: applied as a whole or not at all. Absent members stay as they are. Keys are copied. */
 export interface DeviceChange {
   /** An all-zero key removes the key. */
   readonly privateKey?: PrivateKey;

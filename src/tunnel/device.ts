@@ -245,6 +245,7 @@ export class Device implements Configurable, LaneEvents {
   #setPrivateKey(key: PrivateKey | undefined): void {
     if (key && this.#privateKey?.equals(key)) return;
     this.#identity?.zero();
+    this.#cookies?.zero();
     this.#privateKey?.zero();
     this.#privateKey = key && new PrivateKey(key.bytes);
     this.#identity = this.#privateKey && new LocalIdentity(this.#options.crypto, this.#privateKey);

@@ -91,10 +91,12 @@ export class Peer implements TimerActions {
     this.#lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** Takes effect with the next handshake. */
+  /** Takes effect with the next handshake. Copied. */
   setPresharedKey(key: PresharedKey): void {
-    this.#presharedKey = key;
-    this.handshake.setPresharedKey(key);
+    const former = this.#presharedKey;
+    this.#presharedKey = new PresharedKey(key.bytes);
+    this.handshake.setPresharedKey(this.#presharedKey);
+    former.zero();
   }
 
   setEndpoint(endpoint: Endpoint): void {
@@ -152,9 +154,11 @@ export class Peer implements TimerActions {
     for (const { address, length } of this.#allowedIps.values()) lane.addAllowedIp(this.id, address, length);
   }
 
-  /** For good. */
+  /** For good; wipes what is secret. */
   remove(): void {
     this.stop();
+    this.handshake.rekey(undefined);
+    this.#presharedKey.zero();
     for (const prefix of this.#allowedIps.values()) this.removeAllowedIp(prefix);
     this.#context.lane.removePeer(this.id);
   }
