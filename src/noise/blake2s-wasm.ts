@@ -11,20 +11,11 @@ const MAX_KEY_SIZE = 32;
 class WasmBlake2s implements Blake2s {
   readonly name = 'wasm';
   readonly #kernels: Kernels;
-  readonly #u8: Uint8Array;
-  readonly #in: number;
-  readonly #inSize: number;
-  readonly #hash: number;
-  /** Bytes that wait at `#in`. */
+  /** Bytes that wait at BLAKE2S_IN. */
   #waiting = 0;
 
   constructor(kernels: Kernels) {
-    const { layout, scratch } = kernels;
     this.#kernels = kernels;
-    this.#u8 = kernels.arena.u8;
-    this.#in = scratch + layout.BLAKE2S_IN;
-    this.#inSize = layout.BLAKE2S_IN_SIZE;
-    this.#hash = scratch + layout.BLAKE2S_HASH;
   }
 
   hash(...parts: readonly Uint8Array[]): Uint8Array {
@@ -38,7 +29,7 @@ class WasmBlake2s implements Blake2s {
       throw new RangeError(`a BLAKE2s key has 1 to ${MAX_KEY_SIZE} bytes, got ${key.length}`);
     }
     this.#begin(MAC_SIZE, key.length);
-    this.#updateBlock(key, 0);
+    this.#updateKey(key);
     for (const part of parts) this.#update(part);
     return this.#end(MAC_SIZE);
   }
@@ -49,11 +40,13 @@ class WasmBlake2s implements Blake2s {
       throw new RangeError(`an HMAC key has at most ${BLOCK_SIZE} bytes, got ${key.length}`);
     }
     this.#begin(HASH_SIZE, 0);
-    this.#updateBlock(key, 0x36);
+    this.#updateKey(key);
+    this.#kernels.exports.blake2sMask(0x36);
     for (const part of parts) this.#update(part);
     const inner = this.#end(HASH_SIZE);
     this.#begin(HASH_SIZE, 0);
-    this.#updateBlock(key, 0x5c);
+    this.#updateKey(key);
+    this.#kernels.exports.blake2sMask(0x5c);
     this.#update(inner);
     inner.fill(0);
     return this.#end(HASH_SIZE);
@@ -64,39 +57,42 @@ class WasmBlake2s implements Blake2s {
     this.#waiting = 0;
   }
 
-  /** The first block: a key, zero padded, each byte XORed with `mask`. */
-  #updateBlock(key: Uint8Array, mask: number): void {
-    const u8 = this.#u8;
-    for (let i = 0; i < BLOCK_SIZE; i++) u8[this.#in + i] = (key[i] ?? 0) ^ mask;
+  /** The first block: a key, and the zeros that are there already. */
+  #updateKey(key: Uint8Array): void {
+    const { arena, scratch, layout } = this.#kernels;
+    arena.u8.set(key, scratch + layout.BLAKE2S_IN);
     this.#waiting = BLOCK_SIZE;
   }
 
   #update(part: Uint8Array): void {
+    const { arena, scratch, layout, exports } = this.#kernels;
     for (let from = 0; from < part.length;) {
       // The last block of a message is hashed differently, so a full input waits until more comes.
-      if (this.#waiting === this.#inSize) {
-        this.#kernels.exports.blake2sAbsorb();
+      if (this.#waiting === layout.BLAKE2S_IN_SIZE) {
+        exports.blake2sAbsorb();
         this.#waiting = 0;
       }
-      const size = Math.min(part.length - from, this.#inSize - this.#waiting);
-      this.#u8.set(size === part.length ? part : part.subarray(from, from + size), this.#in + this.#waiting);
+      const size = Math.min(part.length - from, layout.BLAKE2S_IN_SIZE - this.#waiting);
+      const piece = size === part.length ? part : part.subarray(from, from + size);
+      arena.u8.set(piece, scratch + layout.BLAKE2S_IN + this.#waiting);
       this.#waiting += size;
       from += size;
     }
   }
 
   #end(outSize: number): Uint8Array {
-    this.#kernels.exports.blake2sEnd(this.#waiting);
-    const result = new Uint8Array(outSize);
-    result.set(this.#u8.subarray(this.#hash, this.#hash + outSize));
-    this.#u8.fill(0, this.#hash, this.#hash + HASH_SIZE);
+    const { arena, scratch, layout, exports } = this.#kernels;
+    exports.blake2sEnd(this.#waiting);
+    const at = scratch + layout.BLAKE2S_HASH;
+    const result = arena.u8.slice(at, at + outSize);
+    arena.u8.fill(0, at, at + HASH_SIZE);
     return result;
   }
 }
 
 let instance: WasmBlake2s | undefined;
 
-/** One for the thread, in a memory of its own. Throws where WebAssembly SIMD is missing. */
+/** One for the thread, in a small memory of its own. Throws where WebAssembly SIMD is missing. */
 export function wasmBlake2s(): Blake2s {
   instance ??= new WasmBlake2s(loadKernels(new Arena({ bytes: 0 })));
   return instance;

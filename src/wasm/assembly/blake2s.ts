@@ -47,9 +47,12 @@ function words(block: usize, i: usize, j: usize, k: usize, l: usize): v128 {
   );
 }
 
-/** RFC 7693 section 3.1: the mixing function G on four columns; `x` and `y` are its message words. */
+/**
+ * RFC 7693 section 3.1: the mixing function G on the four columns; `x` and `y` are its message words. Then turns row i
+ * by i words, to the left so that diagonals become columns, or back.
+ */
 @inline
-function mixColumns(x: v128, y: v128): void {
+function mix(x: v128, y: v128, turnLeft: bool): void {
   const rows = SCRATCH + BLAKE2S_ROWS;
   let a = v128.load(rows, 0);
   let b = v128.load(rows, 16);
@@ -60,46 +63,20 @@ function mixColumns(x: v128, y: v128): void {
   a = add(add(a, b), y); d = rotateRight8(xor(d, a));
   c = add(c, d); b = rotateRight7(xor(b, c));
   v128.store(rows, a, 0);
-  v128.store(rows, b, 16);
-  v128.store(rows, c, 32);
-  v128.store(rows, d, 48);
-}
-
-/** Turns the rows so that diagonals become columns: row i by i words to the left. */
-@inline
-function diagonalize(): void {
-  const rows = SCRATCH + BLAKE2S_ROWS;
-  const b = v128.load(rows, 16);
-  const c = v128.load(rows, 32);
-  const d = v128.load(rows, 48);
-  v128.store(rows, i32x4.shuffle(b, b, 1, 2, 3, 0), 16);
+  v128.store(rows, turnLeft ? i32x4.shuffle(b, b, 1, 2, 3, 0) : i32x4.shuffle(b, b, 3, 0, 1, 2), 16);
   v128.store(rows, i32x4.shuffle(c, c, 2, 3, 0, 1), 32);
-  v128.store(rows, i32x4.shuffle(d, d, 3, 0, 1, 2), 48);
+  v128.store(rows, turnLeft ? i32x4.shuffle(d, d, 3, 0, 1, 2) : i32x4.shuffle(d, d, 1, 2, 3, 0), 48);
 }
 
-/** Undoes `diagonalize`. */
-@inline
-function undiagonalize(): void {
-  const rows = SCRATCH + BLAKE2S_ROWS;
-  const b = v128.load(rows, 16);
-  const c = v128.load(rows, 32);
-  const d = v128.load(rows, 48);
-  v128.store(rows, i32x4.shuffle(b, b, 3, 0, 1, 2), 16);
-  v128.store(rows, i32x4.shuffle(c, c, 2, 3, 0, 1), 32);
-  v128.store(rows, i32x4.shuffle(d, d, 1, 2, 3, 0), 48);
-}
-
-/** One round of RFC 7693 section 3.2 with its line of the SIGMA table. */
+/** One round of RFC 7693 section 3.2 with its line of the SIGMA table: columns, then diagonals. */
 @inline
 function round(
   m: usize,
   s0: usize, s1: usize, s2: usize, s3: usize, s4: usize, s5: usize, s6: usize, s7: usize,
   s8: usize, s9: usize, s10: usize, s11: usize, s12: usize, s13: usize, s14: usize, s15: usize,
 ): void {
-  mixColumns(words(m, s0, s2, s4, s6), words(m, s1, s3, s5, s7));
-  diagonalize();
-  mixColumns(words(m, s8, s10, s12, s14), words(m, s9, s11, s13, s15));
-  undiagonalize();
+  mix(words(m, s0, s2, s4, s6), words(m, s1, s3, s5, s7), true);
+  mix(words(m, s8, s10, s12, s14), words(m, s9, s11, s13, s15), false);
 }
 
 /** Bytes of the message that went into the hash; RFC 7693 counts to 2^64, no message here comes near 2^32. */
@@ -131,13 +108,17 @@ function compress(m: usize, isLast: bool): void {
   v128.store(hash, xor(v128.load(hash, 16), high), 16);
 }
 
-/** Begins a digest of `outSize` bytes; a key of `keySize` bytes comes as the first block of the message, zero padded. */
+/**
+ * Begins a digest of `outSize` bytes, with zeros for the first block of input. A key of `keySize` bytes comes as the
+ * first block of the message, zero padded.
+ */
 export function blake2sBegin(outSize: u32, keySize: u32): void {
   const hash = SCRATCH + BLAKE2S_HASH;
   // RFC 7693 section 2.5: parameter block 0x0101kknn.
   const parameters = 0x01010000 | (keySize << 8) | outSize;
   v128.store(hash, xor(initialLow(), i32x4.replace_lane(splat(0), 0, parameters)), 0);
   v128.store(hash, initialHigh(), 16);
+  for (let at: usize = 0; at < BLOCK_SIZE; at += 16) v128.store(SCRATCH + BLAKE2S_IN + at, splat(0));
   counted = 0;
 }
 
@@ -149,7 +130,17 @@ export function blake2sAbsorb(): void {
   }
 }
 
-/** Hashes the last `size` bytes at BLAKE2S_IN, none only for an empty message. Leaves the digest at BLAKE2S_HASH. */
+/** XORs each byte of the first block at BLAKE2S_IN with `mask`: the pads of HMAC (RFC 2104 section 2). */
+export function blake2sMask(mask: u32): void {
+  for (let at = SCRATCH + BLAKE2S_IN; at < SCRATCH + BLAKE2S_IN + BLOCK_SIZE; at += 16) {
+    v128.store(at, xor(v128.load(at), i8x16.splat(mask as i8)));
+  }
+}
+
+/**
+ * Hashes the last `size` bytes at BLAKE2S_IN, none only for an empty message. Leaves the digest at BLAKE2S_HASH and
+ * nothing else, as the message may be secret.
+ */
 export function blake2sEnd(size: u32): void {
   let block = SCRATCH + BLAKE2S_IN;
   for (; size > (BLOCK_SIZE as u32); size -= BLOCK_SIZE as u32, block += BLOCK_SIZE) {
@@ -159,11 +150,5 @@ export function blake2sEnd(size: u32): void {
   memory.fill(block + size, 0, BLOCK_SIZE - size);
   counted += size;
   compress(block, true);
-  wipeWork();
-}
-
-/** Message and working rows may tell secrets. */
-function wipeWork(): void {
-  memory.fill(SCRATCH + BLAKE2S_ROWS, 0, 64);
-  memory.fill(SCRATCH + BLAKE2S_IN, 0, BLAKE2S_IN_SIZE);
+  memory.fill(SCRATCH + BLAKE2S_ROWS, 0, BLAKE2S_IN + BLAKE2S_IN_SIZE - BLAKE2S_ROWS);
 }

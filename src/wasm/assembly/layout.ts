@@ -52,8 +52,8 @@ export const STEPS: usize = 3552; // four u32: distance between blocks of each l
 export const BITS: usize = 3568; // four i32: BLOCK_BIT, or 0 in a lane whose packet has not begun
 export const GROUP: usize = 3584; // eight u32: descriptors of the group
 
-export const BLAKE2S_ROWS: usize = 3616; // working vector v, 64 bytes
-export const BLAKE2S_HASH: usize = 3680; // chain value h, 32 bytes, and at the end the digest
+export const BLAKE2S_HASH: usize = 3616; // chain value h, 32 bytes, and at the end the digest
+export const BLAKE2S_ROWS: usize = 3648; // working vector v, 64 bytes
 export const BLAKE2S_IN: usize = 3712; // BLAKE2S_IN_SIZE bytes of message
 export const BLAKE2S_IN_SIZE: usize = 1024;
 
