@@ -1,5 +1,5 @@
 /** The UAPI on a Unix socket: where `wg` looks for a userspace device. */
-import { linkSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { type Server, type Socket, connect, createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { AppError } from '../core/errors.ts';
@@ -12,8 +12,8 @@ export function uapiPath(interfaceName: string, directory: string = UAPI_DIRECTO
   return join(directory, `${interfaceName}.sock`);
 }
 
-/** Room in sockaddr_un (unix(7)), minus the NUL and the suffix of the temporary name. */
-const MAX_PATH_BYTES = 107 - '.4194304'.length;
+/** Room in sockaddr_un (unix(7)) without the NUL. Node would cut a longer path off. */
+const MAX_PATH_BYTES = 107;
 const MAX_CLIENTS = 64;
 const BACKLOG = 128;
 
@@ -24,7 +24,7 @@ export async function openUapiSocket(path: string): Promise<UapiSocket> {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
     await removeStale(path);
-    return await publish(path);
+    return await bind(path);
   } catch (error) {
     throw explain(error, path);
   }
@@ -40,7 +40,7 @@ export async function inheritUapiSocket(path: string, fd: number): Promise<UapiS
   } catch (error) {
     throw explain(error, `descriptor ${fd}`);
   }
-  return new UapiSocket(path, identity, server);
+  return new UapiSocket(path, identity, server, 'inherited');
 }
 
 /** A listening UAPI socket. Clients that come before `serve` wait. */
@@ -48,6 +48,7 @@ export class UapiSocket {
   readonly path: string;
   readonly #identity: FileIdentity;
   readonly #server: Server;
+  readonly #origin: 'bound' | 'inherited';
   /** Least recently active first. The value tells whether the client waits for us and must not be cut off. */
   readonly #clients = new Map<Socket, { isBusy: boolean }>();
   readonly #waiting: Socket[] = [];
@@ -55,19 +56,16 @@ export class UapiSocket {
   #stopWatching: (() => void) | undefined;
   #isClosed = false;
 
-  constructor(path: string, identity: FileIdentity, server: Server) {
+  /** Use openUapiSocket or inheritUapiSocket. `origin`: who bound the listening socket to its path. */
+  constructor(path: string, identity: FileIdentity, server: Server, origin: 'bound' | 'inherited') {
     this.path = path;
     this.#identity = identity;
     this.#server = server;
+    this.#origin = origin;
     server.on('connection', (socket: Socket) => this.#accept(socket));
     server.on('error', (error) =>
       this.#service?.logger.log('error', 'uapi_accept_failed', { reason: error.message }),
     );
-  }
-
-  /** The listening descriptor, to hand it to a child process. Node has no public name for it. */
-  get fd(): number {
-    return (this.#server as unknown as { _handle: { fd: number } })._handle.fd;
   }
 
   /** Starts answering. `onRemoved` is called once when somebody deletes or replaces the socket file. */
@@ -77,25 +75,30 @@ export class UapiSocket {
     for (const socket of this.#waiting.splice(0)) this.#accept(socket);
   }
 
-  /** Closes this process's end and leaves the file to the process that inherited the descriptor. */
-  async release(): Promise<void> {
+  /** Stops serving and deletes the socket file, if it is still ours. Idempotent. */
+  async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#stopWatching?.();
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of [...this.#clients.keys(), ...this.#waiting]) socket.destroy();
-    await closed;
-  }
-
-  /** Stops serving and deletes the socket file, if it is still ours. Idempotent. */
-  async close(): Promise<void> {
-    if (!this.#isClosed && isSameFile(this.path, this.#identity)) unlinkSync(this.path);
-    await this.release();
+    const isOurs = isSameFile(this.path, this.#identity);
+    if (this.#origin === 'bound' && !isOurs) {
+      // Closing would delete whatever lies at the path we bound, by now somebody else's socket. Nobody can reach this
+      // one any more, so it may stay until the process exits.
+      this.#server.unref();
+      return;
+    }
+    if (this.#origin === 'inherited' && isOurs) unlinkSync(this.path);
+    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 
   #accept(socket: Socket): void {
     // A client that vanishes is its own problem; without a listener it would be the whole process's.
     socket.on('error', () => {});
+    if (this.#isClosed) {
+      socket.destroy();
+      return;
+    }
     if (!this.#service) {
       if (this.#waiting.length < MAX_CLIENTS) this.#waiting.push(socket);
       else socket.destroy();
@@ -168,44 +171,21 @@ function isDisconnect(error: unknown): boolean {
   );
 }
 
-/**
- * Binds under a temporary name and links it to the real one. So the socket appears at once with its final mode and
- * already listening, an existing file is never overwritten, and the unlink that libuv does on close hits the temporary
- * name instead of whatever lies at `path` by then.
- */
-async function publish(path: string): Promise<UapiSocket> {
-  const temporary = `${path}.${process.pid}`;
-  rmIfThere(temporary);
+async function bind(path: string): Promise<UapiSocket> {
   const server = createServer({ allowHalfOpen: true });
   // A path is bound before `listen` returns, so the umask holds for nothing else.
   const before = process.umask(0o077);
   try {
     await listening(server, () => {
-      server.listen({ path: temporary, backlog: BACKLOG });
+      server.listen({ path, backlog: BACKLOG });
       process.umask(before);
     });
   } finally {
     process.umask(before);
   }
-  try {
-    const identity = identify(temporary);
-    linkSync(temporary, path);
-    if (!identity) throw new AppError('io', `${temporary}: vanished`);
-    return new UapiSocket(path, identity, server);
-  } catch (error) {
-    server.close();
-    throw error;
-  } finally {
-    rmIfThere(temporary);
-  }
-}
-
-function rmIfThere(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
+  const identity = identify(path);
+  if (!identity) throw new AppError('io', `${path}: deleted as soon as it was made`);
+  return new UapiSocket(path, identity, server, 'bound');
 }
 
 function listening(server: Server, listen: () => void): Promise<void> {
@@ -227,7 +207,8 @@ async function removeStale(path: string): Promise<void> {
   if (!stat.isSocket())
     throw new AppError('in_use', `${path} exists and is not a socket`, { hint: `move ${path} away` });
   if (await isAlive(path)) throw inUse(path);
-  if (identity && isSameFile(path, identity)) rmIfThere(path);
+  // Not if another process was faster in taking it over.
+  if (identity && isSameFile(path, identity)) unlinkSync(path);
 }
 
 function isAlive(path: string): Promise<boolean> {
@@ -255,7 +236,7 @@ function inUse(path: string): AppError {
 function explain(error: unknown, path: string): unknown {
   if (error instanceof AppError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'EEXIST') return inUse(path);
+  if (code === 'EADDRINUSE') return inUse(path);
   if (code === 'EACCES' || code === 'EPERM')
     return new AppError('permission', `${path}: ${code}`, { cause: error, hint: 'run as root' });
   return new AppError('io', `${path}: ${message}`, { cause: error });

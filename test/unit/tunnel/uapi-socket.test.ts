@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, lstatSync, mkdtempSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
-import { type Socket, connect } from 'node:net';
+import { type Socket, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -276,31 +276,49 @@ test('other files in the directory do not matter, and neither does a changed mod
   assert.equal(isRemoved, false);
 });
 
-test('a child process takes over the listening descriptor, and no client is lost between', async (t) => {
+test('a process serves a listening socket that its parent bound and left to it', async (t) => {
   const path = join(temporaryDirectory(t), 'wg0.sock');
-  const opened = await openUapiSocket(path);
-  const here = new URL('../../../src/', import.meta.url).href;
-  const script = `
-    const { inheritUapiSocket } = await import('${here}tunnel/uapi-socket.js');
-    const { FakeDevice } = await import('${here}../test/kit/fake-device.js');
-    const { silentLogger } = await import('${here}core/log.js');
-    const socket = await inheritUapiSocket('${path}', 4);
-    const zones = { index: () => undefined, name: () => undefined };
-    socket.serve({ device: new FakeDevice(), zones, logger: silentLogger }, async () => {
-      await socket.close();
+  const here = new URL('../../../', import.meta.url).href;
+  const serving = `
+    const { inheritUapiSocket } = await import('${here}src/tunnel/uapi-socket.js');
+    const { FakeDevice } = await import('${here}test/kit/fake-device.js');
+    const { fakeZones } = await import('${here}test/kit/zones.js');
+    const { silentLogger } = await import('${here}src/core/log.js');
+    const socket = await inheritUapiSocket('${path}', 3);
+    socket.serve({ device: new FakeDevice(), zones: fakeZones, logger: silentLogger }, () => socket.close());
+    console.log('serving');`;
+  // The parent exits without closing the socket, as a starter does, so that the file stays.
+  const starting = `
+    const server = require('node:net').createServer().listen('${path}', () => {
+      const stdio = ['ignore', 'inherit', 'inherit', server._handle.fd];
+      const args = ['--input-type=module', '-e', ${JSON.stringify(serving)}];
+      require('node:child_process').spawn(process.execPath, args, { stdio });
       process.exit(0);
     });`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
-    stdio: ['ignore', 'inherit', 'inherit', 'ignore', opened.fd],
-  });
-  const exited = once(child, 'exit');
-  await opened.release();
-  assert.ok(existsSync(path), 'release leaves the file');
+  const starter = spawn(process.execPath, ['-e', starting], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(starter.stdout, 'end');
+  await once(starter.stdout, 'data');
   const guest = await client(path);
   guest.end('get=1\n\n');
   assert.equal(await hear(guest), 'errno=0\n\n');
   unlinkSync(path);
-  assert.deepEqual(await exited, [0, null]);
+  await ended;
+});
+
+test('an inherited socket that is closed deletes its file', async (t) => {
+  const path = join(temporaryDirectory(t), 'wg0.sock');
+  const server = createServer().listen(path);
+  await once(server, 'listening');
+  const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+  const script = `
+    const { inheritUapiSocket } = await import('${new URL('../../../src/tunnel/uapi-socket.js', import.meta.url).href}');
+    await (await inheritUapiSocket('${path}', 3)).close();`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'inherit', 'inherit', fd],
+  });
+  assert.deepEqual(await once(child, 'exit'), [0, null]);
+  assert.ok(!existsSync(path));
+  server.close();
 });
 
 test('an inherited socket whose file is gone is refused', async (t) => {

@@ -1,0 +1,83 @@
+/** A device with its UAPI socket: what every program that runs an interface has in common. */
+import type { Logger } from '../core/log.ts';
+import type { Configurable } from '../tunnel/config.ts';
+import type { Zones } from '../tunnel/uapi-change.ts';
+import {
+  UAPI_DIRECTORY,
+  type UapiSocket,
+  inheritUapiSocket,
+  openUapiSocket,
+  uapiPath,
+} from '../tunnel/uapi-socket.ts';
+
+/** The parts of runtime.ts's RunningDevice in use here. */
+export interface OpenedDevice {
+  /** The interface name that the operating system gave. */
+  readonly name: string;
+  readonly device: Configurable;
+  /** Resolves with the reason when the device has ended. */
+  readonly closed: Promise<string>;
+  close(reason: string): Promise<void>;
+}
+
+export interface OpenDeviceOptions {
+  readonly name: string;
+  readonly tunFd?: number;
+  readonly mtu?: number;
+  readonly logger: Logger;
+}
+
+/** runtime.ts's startDevice, or a fake. */
+export type OpenDevice = (options: OpenDeviceOptions) => OpenedDevice | Promise<OpenedDevice>;
+
+export interface ServeOptions extends OpenDeviceOptions {
+  readonly openDevice: OpenDevice;
+  readonly zones: Zones;
+  /** An inherited listening socket (WG_UAPI_FD). */
+  readonly uapiFd?: number;
+  readonly uapiDirectory?: string;
+}
+
+export interface ServedDevice {
+  readonly name: string;
+  readonly device: Configurable;
+  /** Resolves with the reason when everything is closed: the interface and the socket are gone. */
+  readonly ended: Promise<string>;
+  /** Ends it. Idempotent. */
+  stop(reason: string): Promise<void>;
+}
+
+/**
+ * Opens the device and its UAPI socket. Whatever ends one of them (the interface deleted, the socket file deleted, a
+ * fatal error, `stop`) ends both. Nothing is left behind when it throws.
+ */
+export async function serveDevice(options: ServeOptions): Promise<ServedDevice> {
+  const { logger, zones, uapiFd, uapiDirectory = UAPI_DIRECTORY } = options;
+  const opened = await options.openDevice(options);
+  const path = uapiPath(opened.name, uapiDirectory);
+  let socket: UapiSocket;
+  try {
+    socket = await (uapiFd === undefined ? openUapiSocket(path) : inheritUapiSocket(path, uapiFd));
+  } catch (error) {
+    await opened.close('the UAPI socket cannot be opened');
+    throw error;
+  }
+  const stop = (reason: string) => opened.close(reason);
+  socket.serve({ device: opened.device, zones, logger }, () => {
+    void stop('the UAPI socket was removed');
+  });
+  logger.log('info', 'uapi_listener_started');
+  const ended = opened.closed.then(async (reason) => {
+    await socket.close();
+    logger.log('info', 'shutting_down', { reason });
+    return reason;
+  });
+  return { name: opened.name, device: opened.device, ended, stop };
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Lets the usual signals stop the device in good order. */
+export function stopOnSignals(served: ServedDevice): void {
+  for (const signal of SIGNALS) process.once(signal, () => void served.stop(signal));
+}
