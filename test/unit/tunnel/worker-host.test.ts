@@ -82,7 +82,7 @@ test('worker host: sockets asked for while the thread is dead do not wait for ev
   await host.close();
 });
 
-test('worker host: the caller's session keys are left to the caller', { skip }, async () => {
+test('worker host: session keys given by the caller stay as they are', { skip }, async () => {
   const { host } = startHost();
   const sendKey = new Uint8Array(32).fill(1);
   host.addPeer(1);
