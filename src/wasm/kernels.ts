@@ -20,7 +20,7 @@ export interface KernelExports {
   readonly blake2sAbsorb: () => void;
   readonly blake2sEnd: (size: number) => void;
   readonly blake2sMask: (mask: number) => void;
-  /** One's complement sum (RFC 1071) of `length` bytes as 16 bits, not inverted. The caller checks the bounds. */
+  /** As `Checksums` of core/checksums, folded to 16 bits. The caller checks the bounds. */
   readonly sum: (at: number, length: number) => number;
   /** The same while copying; the ranges must not overlap. */
   readonly copySum: (to: number, from: number, length: number) => number;

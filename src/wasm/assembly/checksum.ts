@@ -19,13 +19,13 @@ function addWords(sums: v128, a: v128): v128 {
   return i64x2.add(sums, i64x2.add(evenWords(a), oddWords(a)));
 }
 
-/** One's complement sum of 16 bits, as a number in network order. */
+/** One's complement sum of 16 bits, of words read as little-endian numbers: `networkSum` of core/checksums swaps. */
 function fold(sum: u64): u32 {
   sum = (sum & 0xffffffff) + (sum >> 32);
   sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
   sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
-  return bswap<u16>(sum as u16);
+  return sum as u32;
 }
 
 /** Sums `length` bytes, and copies them too if `isCopy` (a constant, so that each use is its own loop). */
