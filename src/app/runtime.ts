@@ -8,6 +8,7 @@ import { wasmBlake2s } from '../noise/blake2s-wasm.ts';
 import { nodeCrypto } from '../noise/crypto-node.ts';
 import { fdWatcher } from '../sys/readiness.ts';
 import { openTun, type LinuxTun } from '../tun/linux.ts';
+import { wasmChecksums } from '../wasm/checksums.ts';
 import { InlineSocketUser, LinuxBind, type SocketUser } from '../tunnel/bind-linux.ts';
 import { Device } from '../tunnel/device.ts';
 import type { LaneEvents, LaneHost } from '../tunnel/lane/control.ts';
@@ -28,6 +29,8 @@ export interface RuntimeOptions {
   readonly mtu?: number;
   /** Where packets are moved: on the control thread, or in a worker thread. */
   readonly lanes?: 'inline' | 'worker';
+  /** TUN offloads (IFF_VNET_HDR); on unless false. An inherited descriptor is as it is. */
+  readonly offload?: boolean;
   readonly logger: Logger;
 }
 
@@ -49,7 +52,9 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     name: options.name,
     ...(options.tunFd === undefined ? {} : { fd: options.tunFd }),
     ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
+    offload: options.offload ?? true,
     arena,
+    checksums: wasmChecksums,
     watcher: fdWatcher,
     every,
     logger,
@@ -98,7 +103,7 @@ function hostedLane(arena: Arena, tun: LinuxTun, onRestart: (cause: Error) => vo
   return {
     createLane: (events) => {
       host = createWorkerHost(
-        { arena, tunFd: tun.fd, ...OFFLOADS, clock: systemClock, after, onRestart },
+        { arena, tunFd: tun.fd, tunFormat: tun.format, ...OFFLOADS, clock: systemClock, after, onRestart },
         events,
       );
       return host;

@@ -18,6 +18,7 @@ export interface Libc {
   close(fd: number): number;
   read(fd: number, address: number, size: number): number;
   write(fd: number, address: number, size: number): number;
+  writev(fd: number, vector: number, count: number): number;
   /** With a pointer, or an integer where the request takes one. */
   ioctl(fd: number, request: number, argument: number): number;
   fcntl(fd: number, command: number, argument: number): number;
@@ -99,6 +100,7 @@ function bindFunctions(koffi: Koffi): Libc {
     close: library.func('int close(int fd)'),
     read: library.func('int64_t read(int fd, int64_t address, int64_t size)'),
     write: library.func('int64_t write(int fd, int64_t address, int64_t size)'),
+    writev: library.func('int64_t writev(int fd, int64_t vector, int count)'),
     ioctl: (fd, request, argument) => ioctl(fd, request, 'int64_t', argument) as number,
     fcntl: (fd, command, argument) => fcntl(fd, command, 'int64_t', argument) as number,
     socket: library.func('int socket(int family, int type, int protocol)'),

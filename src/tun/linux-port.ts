@@ -51,7 +51,9 @@ export class LinuxPacketPort implements PacketPort {
     }
   }
 
-  flush(): void {}
+  flush(): number {
+    return 0;
+  }
 
   onReadable(ready: () => void): void {
     if (this.#isClosed) return;
@@ -67,7 +69,7 @@ export class LinuxPacketPort implements PacketPort {
   }
 }
 
-/** EBADFD: the interface was deleted. EBADF: the descriptor is closed. */
-function isGone(errno: number): boolean {
+/** Whether an error of read or write means the end. EBADFD: the interface was deleted. EBADF: the descriptor is closed. */
+export function isGone(errno: number): boolean {
   return errno === EBADFD || errno === EBADF || errno === ENODEV;
 }

@@ -1,5 +1,6 @@
 /** A TUN device of Linux: /dev/net/tun, made here or inherited. */
 import type { Arena } from '../core/arena.ts';
+import { type Checksums, PortableChecksums } from '../core/checksums.ts';
 import { AppError, usageError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import { EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, systemError } from '../sys/errno.ts';
@@ -9,6 +10,7 @@ import type { FdWatcher } from '../sys/readiness.ts';
 import { LINK_EVENTS, RouteMonitor } from '../sys/route-monitor.ts';
 import { IFREQ, writeInterfaceName } from '../sys/structs.ts';
 import { describeTun, type LinkState, TunLink } from './linux-link.ts';
+import { LinuxOffloadPort } from './linux-offload-port.ts';
 import { LinuxPacketPort } from './linux-port.ts';
 import type { PacketPort, Tun, TunEvents } from './tun.ts';
 
@@ -26,8 +28,17 @@ const IFF_TUN = 1;
 const IFF_TAP = 2;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
-/** How the device is made. Offloads (IFF_VNET_HDR, then TUNSETOFFLOAD) are added here and in `LinuxPacketPort`. */
 const TUN_FLAGS = IFF_TUN | IFF_NO_PI;
+
+const TUNSETOFFLOAD = 0x4004_54d0;
+const TUN_F_CSUM = 1;
+const TUN_F_TSO4 = 2;
+const TUN_F_TSO6 = 4;
+const TUN_F_TSO_ECN = 8;
+const TUN_F_USO4 = 0x20;
+const TUN_F_USO6 = 0x40;
+const TCP_OFFLOADS = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
+const UDP_OFFLOADS = TUN_F_USO4 | TUN_F_USO6;
 
 export const DEFAULT_MTU = 1420;
 /** The largest datagram of 65,535 bytes less 32 of transport message. */
@@ -41,9 +52,13 @@ export interface LinuxTunOptions {
   readonly name: string;
   /** For a device made here 1420 when absent; an inherited one keeps its own. */
   readonly mtu?: number;
+  /** Make it with IFF_VNET_HDR, so that reads and writes carry many segments. An inherited one is as it is. */
+  readonly offload?: boolean;
   /** A descriptor of a TUN device that somebody else made (WG_TUN_FD). Ours from then on. */
   readonly fd?: number;
   readonly arena: Arena;
+  /** For offloads on this thread; plain JavaScript when absent. */
+  readonly checksums?: (arena: Arena) => Checksums;
   readonly watcher: FdWatcher;
   /** Calls `task` every `ms` milliseconds until the returned function is called. */
   readonly every: (ms: number, task: () => void) => () => void;
@@ -52,7 +67,7 @@ export interface LinuxTunOptions {
 
 /** Throws AppError or SystemError that say what is missing: the device node, rights, or a free name. */
 export function openTun(options: LinuxTunOptions): LinuxTun {
-  const fd = options.fd === undefined ? create(options.name) : adopt(options.fd);
+  const fd = options.fd === undefined ? create(options.name, options.offload ?? false) : adopt(options.fd);
   try {
     return new LinuxTun(fd, options);
   } catch (error) {
@@ -61,14 +76,42 @@ export function openTun(options: LinuxTunOptions): LinuxTun {
   }
 }
 
+/** What a TUN descriptor carries: single packets, or a virtio header and up to 64 KiB of TCP or also UDP segments. */
+export type TunFormat = 'plain' | 'tcp' | 'tcp_and_udp';
+
+export interface ClosablePacketPort extends PacketPort {
+  close(): void;
+}
+
+/** The data half for a descriptor. */
+export function openPacketPort(
+  fd: number,
+  format: TunFormat,
+  arena: Arena,
+  checksums: Checksums,
+  watcher: FdWatcher,
+  onGone: () => void,
+): ClosablePacketPort {
+  if (format === 'plain') return new LinuxPacketPort(fd, arena, watcher, onGone);
+  return new LinuxOffloadPort({ fd, arena, checksums, udp: format === 'tcp_and_udp', watcher, onGone });
+}
+
+/** Asks the kernel for super-packets; older ones (before 6.2) have none for UDP. */
+function negotiate(fd: number): TunFormat {
+  if ((describeTun(fd).flags & IFF_VNET_HDR) === 0) return 'plain';
+  if (libc().ioctl(fd, TUNSETOFFLOAD, TCP_OFFLOADS | UDP_OFFLOADS) >= 0) return 'tcp_and_udp';
+  if (libc().ioctl(fd, TUNSETOFFLOAD, TCP_OFFLOADS) >= 0) return 'tcp';
+  throw systemError('TUNSETOFFLOAD', libc().errno());
+}
+
 export class LinuxTun implements Tun {
   readonly name: string;
-  readonly packets: PacketPort;
+  readonly format: TunFormat;
   /** For handing the device to a child process. */
   readonly fd: number;
   readonly #options: LinuxTunOptions;
   readonly #link: TunLink;
-  readonly #port: LinuxPacketPort;
+  #port: ClosablePacketPort | undefined;
   #events: TunEvents | undefined;
   #stop: (() => void) | undefined;
   #isUp: boolean | undefined;
@@ -90,11 +133,17 @@ export class LinuxTun implements Tun {
       this.#link.close();
       throw error;
     }
-    this.#port = new LinuxPacketPort(fd, options.arena, options.watcher, () => {
+    this.format = negotiate(fd);
+  }
+
+  /** The data half on this thread, made on first use; a lane in a worker opens its own. */
+  get packets(): PacketPort {
+    const { arena, checksums = portableChecksums, watcher } = this.#options;
+    this.#port ??= openPacketPort(this.fd, this.format, arena, checksums(arena), watcher, () => {
       // Not within the lane that noticed it.
       queueMicrotask(() => this.#refresh());
     });
-    this.packets = this.#port;
+    return this.#port;
   }
 
   get mtu(): number {
@@ -125,7 +174,7 @@ export class LinuxTun implements Tun {
     if (state.kind === 'gone') {
       this.#events = undefined;
       this.#stop?.();
-      this.#port.close();
+      this.#port?.close();
       events.onGone(state.reason);
       return;
     }
@@ -156,10 +205,14 @@ export class LinuxTun implements Tun {
     this.#isClosed = true;
     this.#events = undefined;
     this.#stop?.();
-    this.#port.close();
+    this.#port?.close();
     this.#link.close();
     libc().close(this.fd);
   }
+}
+
+function portableChecksums(arena: Arena): Checksums {
+  return new PortableChecksums(arena);
 }
 
 function checkName(name: string): void {
@@ -172,13 +225,13 @@ function checkName(name: string): void {
   if (problem !== undefined) throw usageError(`interface name "${name}": ${problem}`, 'for example wg0');
 }
 
-function create(name: string): number {
+function create(name: string, offload: boolean): number {
   checkName(name);
   const fd = libc().open(DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) throw openError(libc().errno());
   const request = new Block(IFREQ.size);
   writeInterfaceName(request.view, IFREQ.name, name);
-  request.view.setUint16(IFREQ.flags, TUN_FLAGS, true);
+  request.view.setUint16(IFREQ.flags, offload ? TUN_FLAGS | IFF_VNET_HDR : TUN_FLAGS, true);
   if (libc().ioctl(fd, TUNSETIFF, request.address) < 0) {
     const errno = libc().errno();
     libc().close(fd);
@@ -218,9 +271,9 @@ function adopt(fd: number): number {
       hint: 'WG_TUN_FD must name an inherited descriptor of /dev/net/tun with an interface attached',
     });
   }
-  if ((flags & IFF_TAP) !== 0 || (flags & IFF_NO_PI) === 0 || (flags & IFF_VNET_HDR) !== 0) {
+  if ((flags & IFF_TAP) !== 0 || (flags & IFF_NO_PI) === 0) {
     throw new AppError('usage', `descriptor ${fd} is a TUN device of another format`, {
-      hint: 'it must be made with IFF_TUN | IFF_NO_PI and without IFF_VNET_HDR',
+      hint: 'it must be made with IFF_TUN | IFF_NO_PI',
     });
   }
   const status = libc().fcntl(fd, F_GETFL, 0);

@@ -82,5 +82,7 @@ export class MemoryTun implements Tun, PacketPort {
     return length;
   }
 
-  flush(): void {}
+  flush(): number {
+    return 0;
+  }
 }

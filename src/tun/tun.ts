@@ -41,8 +41,8 @@ export interface PacketPort {
    * bytes before `at` may be overwritten.
    */
   write(at: number, length: number): number;
-  /** Writes what was held back. */
-  flush(): void;
+  /** Writes what was held back. Returns how many packets the device refused of those that `write` had taken. */
+  flush(): number;
   /**
    * Calls `ready` on the control thread whenever packets may wait, until `close`. Several packets may wait per call:
    * read until 0. A hosted lane does not use this; it polls the descriptor itself.

@@ -51,10 +51,12 @@ export class DropCounters {
     this.#words = words;
   }
 
-  count(reason: number): void {
-    const low = ((this.#words[2 * reason] as number) + 1) >>> 0;
-    this.#words[2 * reason] = low;
-    if (low === 0) this.#words[2 * reason + 1] = (this.#words[2 * reason + 1] as number) + 1;
+  /** `packets` below 2^32. */
+  count(reason: number, packets = 1): void {
+    const before = this.#words[2 * reason] as number;
+    const after = (before + packets) >>> 0;
+    this.#words[2 * reason] = after;
+    if (after < before) this.#words[2 * reason + 1] = (this.#words[2 * reason + 1] as number) + 1;
   }
 
   get(reason: DropReason): bigint {

@@ -67,7 +67,7 @@ export class Inbound {
     if (this.#open.count > 0) {
       this.#tables.aead.open(this.#open);
       for (let entry = 0; entry < this.#open.count; entry++) this.#accept(entry, now);
-      this.#tun.flush();
+      this.#drops.count(DROP.tun_refused, this.#tun.flush());
     }
     return count;
   }

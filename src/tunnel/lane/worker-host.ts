@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { Arena } from '../../core/arena.ts';
 import type { Clock } from '../../core/clock.ts';
 import { EventFd } from '../../sys/poll.ts';
+import type { TunFormat } from '../../tun/linux.ts';
 import type { LaneCommands, LaneEvents, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
 import { DropCounters, type DropReason } from './drops.ts';
 import { type CommandMessage, commandSender, raiseEvent, wipeKeys } from './link.ts';
@@ -13,6 +14,7 @@ export interface WorkerHostOptions {
   /** Shared, and used by nobody else. */
   readonly arena: Arena;
   readonly tunFd: number;
+  readonly tunFormat: TunFormat;
   readonly gso: boolean;
   readonly gro: boolean;
   readonly clock: Clock;
@@ -72,8 +74,8 @@ class WorkerHostLink {
   }
 
   #spawn(): Worker {
-    const { arena, tunFd, gso, gro } = this.#options;
-    const setup: WorkerSetup = { memory: arena.memory, tunFd, wakeFd: this.#wake.fd, gso, gro };
+    const { arena, tunFd, tunFormat, gso, gro } = this.#options;
+    const setup: WorkerSetup = { memory: arena.memory, tunFd, tunFormat, wakeFd: this.#wake.fd, gso, gro };
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
     let cause = new Error('the lane thread ended');
     worker.on('message', (message: FromWorker) => this.#receive(message));

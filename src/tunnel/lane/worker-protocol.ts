@@ -1,4 +1,5 @@
 /** What the control thread and a lane worker say to each other besides commands and events. */
+import type { TunFormat } from '../../tun/linux.ts';
 import type { CommandMessage, EventMessage } from './link.ts';
 
 /** Given to the worker at its start. */
@@ -6,6 +7,7 @@ export interface WorkerSetup {
   /** The shared arena. Only the worker allocates in it. */
   readonly memory: WebAssembly.Memory;
   readonly tunFd: number;
+  readonly tunFormat: TunFormat;
   /** An eventfd, raised when messages wait for the worker. */
   readonly wakeFd: number;
   readonly gso: boolean;

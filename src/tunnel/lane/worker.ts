@@ -8,8 +8,9 @@ import { systemClock } from '../../core/clock.ts';
 import { WasmTransportAead } from '../../noise/aead-wasm.ts';
 import { fdWatcher } from '../../sys/readiness.ts';
 import { EventFd, POLLIN, PollSet } from '../../sys/poll.ts';
-import { LinuxPacketPort } from '../../tun/linux-port.ts';
+import { openPacketPort } from '../../tun/linux.ts';
 import { PORT_GONE } from '../../tun/tun.ts';
+import { wasmChecksums } from '../../wasm/checksums.ts';
 import { LinuxDatagrams } from '../linux-datagrams.ts';
 import { Lane } from './lane.ts';
 import { type EventMessage, applyCommand, eventSender, wipeKeys } from './link.ts';
@@ -52,7 +53,9 @@ class LaneWorker {
       arena,
       aead: new WasmTransportAead(arena),
       clock: systemClock,
-      tun: new LinuxPacketPort(setup.tunFd, arena, fdWatcher, () => this.#tunGone()),
+      tun: openPacketPort(setup.tunFd, setup.tunFormat, arena, wasmChecksums(arena), fdWatcher, () =>
+        this.#tunGone(),
+      ),
       bind: this.#datagrams,
       events: eventSender((event) => this.#collect(event)),
     });

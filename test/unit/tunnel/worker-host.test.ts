@@ -26,6 +26,7 @@ function startHost() {
     {
       arena: new Arena({ bytes: 16 << 20, shared: true }),
       tunFd: -1,
+      tunFormat: 'plain',
       gso: true,
       gro: true,
       clock: systemClock,
