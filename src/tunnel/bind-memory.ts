@@ -10,6 +10,8 @@ const FIRST_EPHEMERAL_PORT = 32_768;
 const BATCH_SIZE = 64;
 const MAX_DATAGRAM = 65_535;
 const AREA_SIZE: number = 2 * MAX_DATAGRAM;
+/** What fits into an IP packet behind the UDP header, by length of the address. */
+const MAX_PAYLOAD: Readonly<Record<number, number>> = { 4: 65_507, 16: 65_527 };
 
 export interface WireDatagram {
   readonly bytes: Uint8Array;
@@ -133,7 +135,8 @@ export class MemoryBind implements Bind, DatagramPort {
   receive(batch: DatagramBatch): number {
     batch.clear();
     let at = this.#area;
-    while (batch.count < batch.capacity) {
+    const limit = Math.min(BATCH_SIZE, batch.capacity);
+    while (batch.count < limit) {
       const datagram = this.#waiting[0];
       if (!datagram || at + datagram.bytes.length > this.#area + AREA_SIZE) break;
       this.#waiting.shift();
@@ -157,7 +160,12 @@ export class MemoryBind implements Bind, DatagramPort {
         this.sendErrors.unreachable++;
         continue;
       }
-      const bytes = this.#arena.u8.slice(at, at + (batch.length[i] as number));
+      const length = batch.length[i] as number;
+      if (length > (MAX_PAYLOAD[to.address.length] as number)) {
+        this.sendErrors.tooLarge++;
+        continue;
+      }
+      const bytes = this.#arena.u8.slice(at, at + length);
       this.#network.send({ bytes, from, to, tos: batch.tos[i] as number });
     }
   }

@@ -11,7 +11,7 @@ import type koffiModule from 'koffi';
 import { eventually } from './eventually.ts';
 
 export interface Needs {
-  /** Programs, by path or looked for in PATH, besides `ip`. */
+  /** Programs, by path or looked for in PATH, besides `ip` and `sysctl`. */
   readonly programs?: readonly string[];
   /** /dev/net/tun. */
   readonly tun?: boolean;
@@ -25,7 +25,7 @@ export function requireRoot(needs: Needs = {}): string | false {
   const missing: string[] = [];
   if (process.platform !== 'linux') missing.push('Linux');
   if (process.getuid?.() !== 0) missing.push('root');
-  for (const program of ['ip', ...(needs.programs ?? [])]) {
+  for (const program of ['ip', 'sysctl', ...(needs.programs ?? [])]) {
     if (!isProgram(program)) missing.push(`the program ${program}`);
   }
   if (needs.tun && !isReadWrite('/dev/net/tun')) missing.push('/dev/net/tun');
@@ -255,6 +255,7 @@ export interface VethEnd {
 
 /** Joins two namespaces by a veth pair, both ends up. IPv6 addresses are usable at once (no duplicate detection). */
 export function joinByVeth(a: VethEnd, b: VethEnd): void {
+  for (const end of [a, b]) end.namespace.exec('sysctl', ['-qw', 'net.ipv6.conf.default.accept_dad=0']);
   a.namespace.ip(`link add ${a.link} type veth peer name ${b.link} netns ${b.namespace.name}`);
   for (const end of [a, b]) {
     for (const address of end.addresses) {
