@@ -16,6 +16,7 @@ const SO_RCVBUF = 8;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SO_MARK = 36;
+export const SO_RXQ_OVFL = 40;
 
 export const IPPROTO_IP = 0;
 export const IP_TOS = 1;
@@ -46,7 +47,8 @@ export class UdpSocket {
   readonly #block: Block = new Block(64);
 
   /**
-   * Opens and binds to the wildcard address. Received datagrams carry PKTINFO and the TOS byte. Throws SystemError:
+   * Opens and binds to the wildcard address. Received datagrams carry PKTINFO, the TOS byte
+   * and, once there are any, the number of datagrams that found the socket full. Throws SystemError:
    * EAFNOSUPPORT when the machine lacks the family, EADDRINUSE when the port is taken.
    */
   constructor(family: Family, port: number) {
@@ -65,6 +67,7 @@ export class UdpSocket {
   #configure(): void {
     this.#requestBuffer(SO_SNDBUFFORCE, SO_SNDBUF);
     this.#requestBuffer(SO_RCVBUFFORCE, SO_RCVBUF);
+    this.#set(SOL_SOCKET, SO_RXQ_OVFL, 1);
     if (this.family === 4) {
       this.#set(IPPROTO_IP, IP_PKTINFO, 1);
       this.#set(IPPROTO_IP, IP_RECVTOS, 1);
@@ -126,4 +129,13 @@ export class UdpSocket {
       throw systemError(`setsockopt ${level}/${name} on a UDP socket for IPv${this.family}`, libc().errno());
     }
   }
+}
+
+/** The mark of a socket known by its descriptor only; 0 when it has none, or when there is no such socket. */
+export function socketMark(fd: number): number {
+  const block = new Block(8);
+  block.view.setUint32(4, 4, true);
+  return libc().getsockopt(fd, SOL_SOCKET, SO_MARK, block.address, block.address + 4) < 0
+    ? 0
+    : block.view.getUint32(0, true);
 }

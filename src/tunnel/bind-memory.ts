@@ -4,6 +4,7 @@ import { SystemError } from '../core/errors.ts';
 import { addressesEqual, formatAddress, type Address } from '../core/ip.ts';
 import { allocEndpoints, type Bind, type DatagramBatch, type DatagramPort, type SendErrors } from './bind.ts';
 import { ENDPOINT, decodeEndpoint, encodeEndpoint, type Endpoint } from './endpoint.ts';
+import { StickySources } from './sticky-sources.ts';
 
 const EADDRINUSE = 98;
 const FIRST_EPHEMERAL_PORT = 32_768;
@@ -82,6 +83,9 @@ export class MemoryBind implements Bind, DatagramPort {
   readonly #area: number;
   readonly #endpoints: number;
   readonly #waiting: WireDatagram[] = [];
+  /** Index of the interface by which datagrams leave. They always come in by the first. */
+  routeInterface = 1;
+  readonly #sources: StickySources;
   /** One or more local addresses; the first of each family is the source when nothing else is asked. */
   readonly addresses: Address[];
   #port = 0;
@@ -94,6 +98,7 @@ export class MemoryBind implements Bind, DatagramPort {
     this.#area = arena.alloc(AREA_SIZE);
     this.#endpoints = allocEndpoints(arena, BATCH_SIZE);
     this.addresses = [...addresses];
+    this.#sources = new StickySources(arena, (interfaceIndex) => interfaceIndex === this.routeInterface);
   }
 
   get mark(): number {
@@ -120,6 +125,10 @@ export class MemoryBind implements Bind, DatagramPort {
     this.#unregister();
     this.#waiting.length = 0;
     return Promise.resolve();
+  }
+
+  routesChanged(): void {
+    this.#sources.routesChanged();
   }
 
   onReadable(ready: () => void): void {
@@ -154,6 +163,7 @@ export class MemoryBind implements Bind, DatagramPort {
     for (let i = 0; i < batch.count; i++) {
       const at = batch.at[i] as number;
       const record = batch.endpoint[i] as number;
+      this.#sources.check(record);
       const to = decodeEndpoint(this.#arena.u8, record);
       const from = to && this.#source(to, record);
       if (!to || !from || this.#port === 0) {

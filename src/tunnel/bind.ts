@@ -35,6 +35,10 @@ export interface DatagramPort {
   send(batch: DatagramBatch): void;
   /** Datagrams dropped by `send`, by cause; monotonic, wraps at 2^32. */
   readonly sendErrors: SendErrors;
+  /** Datagrams that came faster than they were taken; monotonic, wraps at 2^32. Absent where that cannot happen. */
+  readonly receiveOverflow?: number;
+  /** Routes or addresses of this machine changed: sticky sources are held against them before their next use. */
+  routesChanged?(): void;
   /** Calls `ready` on the control thread whenever datagrams may wait, until `close`. Hosted lanes poll instead. */
   onReadable(ready: () => void): void;
 }

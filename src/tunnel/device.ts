@@ -156,9 +156,12 @@ export class Device implements Configurable, LaneEvents {
     for (const peer of this.#peers.values()) peer.rejoin();
   }
 
-  /** Routes or addresses of the machine changed: replies teach the sticky sources anew. */
+  /**
+   * Routes or addresses of the machine changed. Sources that they contradict are given up; a server that gave up all of
+   * them would answer from addresses that clients behind a NAT do not know.
+   */
   routesChanged(): void {
-    this.#lane.clearSource(0);
+    this.#lane.routesChanged();
   }
 
   // Configuration.

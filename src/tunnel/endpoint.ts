@@ -7,6 +7,7 @@
  *   4  u32 scope (IPv6 link-local zone)  44 u32 carrier: 0 UDP, 1 gRPC stream
  *   8  bytes16 address (IPv4 in the first 4)
  */
+import type { Arena } from '../core/arena.ts';
 import { type Address, formatAddress } from '../core/ip.ts';
 
 export const ENDPOINT = {
@@ -70,4 +71,22 @@ export function formatEndpoint(endpoint: Endpoint): string {
   const text = formatAddress(endpoint.address);
   if (endpoint.address.length === 4) return `${text}:${endpoint.port}`;
   return `[${text}${endpoint.scope === 0 ? '' : `%${endpoint.scope}`}]:${endpoint.port}`;
+}
+
+/** Whether the record at an arena offset has a sticky source. */
+export function hasSource(arena: Arena, record: number): boolean {
+  const { u32 } = arena;
+  const word = (record + ENDPOINT.source) / 4;
+  return (
+    ((u32[word] as number) |
+      (u32[word + 1] as number) |
+      (u32[word + 2] as number) |
+      (u32[word + 3] as number)) !==
+    0
+  );
+}
+
+/** Forgets the sticky source of the record at an arena offset. */
+export function clearSource(arena: Arena, record: number): void {
+  arena.u32.fill(0, (record + ENDPOINT.source) / 4, (record + ENDPOINT.carrier) / 4);
 }

@@ -5,10 +5,12 @@
  * (UDP_SEGMENT), and what arrives joined (UDP_GRO) is split here. Callers see datagrams only.
  */
 import type { Arena } from '../core/arena.ts';
+import { SystemError } from '../core/errors.ts';
 import {
   EADDRNOTAVAIL,
   EAGAIN,
   ECONNREFUSED,
+  EFAULT,
   EHOSTUNREACH,
   EINTR,
   EINVAL,
@@ -20,30 +22,12 @@ import {
 import { type Libc, libc } from '../sys/libc.ts';
 import { MessageTable } from '../sys/messages.ts';
 import { POLLOUT, PollSet } from '../sys/poll.ts';
-import {
-  AF_INET,
-  AF_INET6,
-  CMSGHDR,
-  IN6_PKTINFO,
-  IN_PKTINFO,
-  SOCKADDR_IN,
-  SOCKADDR_IN6,
-  controlSpace,
-  writeControlHeader,
-} from '../sys/structs.ts';
-import {
-  IPPROTO_IP,
-  IPPROTO_IPV6,
-  IPV6_PKTINFO,
-  IPV6_TCLASS,
-  IP_PKTINFO,
-  IP_TOS,
-  SOL_UDP,
-  UDP_GRO,
-  UDP_SEGMENT,
-} from '../sys/udp-socket.ts';
+import { RouteClient } from '../sys/route-client.ts';
+import { socketMark } from '../sys/udp-socket.ts';
 import { allocEndpoints, type DatagramBatch, type DatagramPort, type SendErrors } from './bind.ts';
-import { ENDPOINT } from './endpoint.ts';
+import { ENDPOINT, clearSource, hasSource } from './endpoint.ts';
+import { CONTROL_SIZE, type ReceivedInfo, readReceived, writeControls, writeName } from './linux-records.ts';
+import { type RouteCheck, StickySources } from './sticky-sources.ts';
 
 const MSG_DONTWAIT = 0x40;
 const MSG_TRUNC = 0x20;
@@ -64,11 +48,6 @@ const BUFFER_STRIDE: number = 65_536 + 2_112;
 const MAX_SEGMENTS = 64;
 /** Payload of the largest IPv4 datagram (65,535 less IP and UDP header); IPv6 could take 20 bytes more. */
 const MAX_GSO_BYTES = 65_507;
-
-/** Room for PKTINFO, the TOS byte and the segment size of one message, in either family. */
-const CONTROL_SIZE: number = controlSpace(IN6_PKTINFO.size) + controlSpace(4) + controlSpace(4);
-
-const SOURCE_WORDS = (ENDPOINT.carrier - ENDPOINT.source) / 4;
 
 /** A vanished source address, or a route that it does not fit. */
 function isSourceFault(errno: number): boolean {
@@ -100,9 +79,16 @@ export class LinuxDatagrams implements DatagramPort {
   readonly #endpoints: number;
   /** First datagram of each message to send, for dropping and for sending again. */
   readonly #first = new Uint32Array(SEND_MESSAGES + 1);
+  readonly #sources: StickySources;
+  #routes: RouteClient | undefined;
   /** Of each received message: the TOS byte, and the size of its datagrams when it holds several, else 0. */
   readonly #tos = new Uint8Array(RECEIVE_MESSAGES);
   readonly #segment = new Uint16Array(RECEIVE_MESSAGES);
+  readonly #info: ReceivedInfo = { tos: 0, segment: 0, overflow: 0 };
+  /** The kernel's overflow counters of the two sockets, as last told. */
+  #overflow4 = 0;
+  #overflow6 = 0;
+  #overflowBefore = 0;
   #ipv4 = -1;
   #ipv6 = -1;
   #gso: boolean;
@@ -110,6 +96,7 @@ export class LinuxDatagrams implements DatagramPort {
   #startWithIpv6 = false;
   /** Messages received and not yet handed out, and how far the first of them was split. */
   #waiting = 0;
+  #isFromIpv4 = false;
   #next = 0;
   #split = 0;
   #ready: (() => void) | undefined;
@@ -118,6 +105,7 @@ export class LinuxDatagrams implements DatagramPort {
     this.#arena = arena;
     this.#options = options;
     this.#gso = options.gso;
+    this.#sources = new StickySources(arena, this.#leavesBy);
     this.#receive = new MessageTable(arena, RECEIVE_MESSAGES, CONTROL_SIZE);
     this.#send = new MessageTable(arena, SEND_MESSAGES, CONTROL_SIZE);
     this.#buffers = arena.alloc(RECEIVE_MESSAGES * BUFFER_STRIDE);
@@ -129,11 +117,37 @@ export class LinuxDatagrams implements DatagramPort {
 
   /** Uses these descriptors from now on; -1 = none. Waiting datagrams of the old ones are forgotten. */
   use(ipv4: number, ipv6: number): void {
+    this.#overflowBefore = this.receiveOverflow;
+    this.#overflow4 = 0;
+    this.#overflow6 = 0;
     this.#ipv4 = ipv4;
     this.#ipv6 = ipv6;
     this.#waiting = 0;
     this.#gso = this.#options.gso;
+    this.#routes?.close();
+    this.#routes = ipv4 < 0 && ipv6 < 0 ? undefined : openRoutes();
   }
+
+  get receiveOverflow(): number {
+    return (this.#overflowBefore + this.#overflow4 + this.#overflow6) >>> 0;
+  }
+
+  routesChanged(): void {
+    this.#sources.routesChanged();
+  }
+
+  readonly #leavesBy: RouteCheck = (interfaceIndex, destination, source, scope) => {
+    if (!this.#routes) return true;
+    try {
+      const mark = socketMark(destination.length === 4 ? this.#ipv4 : this.#ipv6);
+      const route = this.#routes.routeTo(destination, { source, mark, interfaceIndex: scope });
+      return route?.interfaceIndex === interfaceIndex;
+    } catch (error) {
+      // Out of memory, for instance: the send itself will tell.
+      if (error instanceof SystemError) return true;
+      throw error;
+    }
+  };
 
   get usesGso(): boolean {
     return this.#gso;
@@ -161,9 +175,13 @@ export class LinuxDatagrams implements DatagramPort {
     this.#split = 0;
     const first = this.#startWithIpv6;
     this.#startWithIpv6 = !first;
+    this.#isFromIpv4 = !first;
     this.#waiting = this.#receiveFrom(first ? this.#ipv6 : this.#ipv4);
-    if (this.#waiting === 0) this.#waiting = this.#receiveFrom(first ? this.#ipv4 : this.#ipv6);
-    for (let i = 0; i < this.#waiting; i++) this.#readEndpoint(i);
+    if (this.#waiting === 0) {
+      this.#isFromIpv4 = first;
+      this.#waiting = this.#receiveFrom(first ? this.#ipv4 : this.#ipv6);
+    }
+    for (let i = 0; i < this.#waiting; i++) this.#readMessage(i);
   }
 
   #receiveFrom(fd: number): number {
@@ -202,81 +220,48 @@ export class LinuxDatagrams implements DatagramPort {
     return 0;
   }
 
-  /** Sender, local address, TOS and segment size of a received message. */
-  #readEndpoint(i: number): void {
-    const { u8, u32, view } = this.#arena;
+  #readMessage(i: number): void {
     const record = this.#endpoints + i * ENDPOINT.size;
-    u32.fill(0, record / 4, (record + ENDPOINT.size) / 4);
-    const name = this.#receive.name(i);
-    const isIpv4 = view.getUint16(name, true) === AF_INET;
-    view.setUint16(record + ENDPOINT.family, isIpv4 ? 4 : 6, true);
-    view.setUint16(record + ENDPOINT.port, view.getUint16(name + SOCKADDR_IN.port), true);
-    if (isIpv4) {
-      u32[(record + ENDPOINT.address) / 4] = u32[(name + SOCKADDR_IN.address) / 4] as number;
-    } else {
-      u8.copyWithin(record + ENDPOINT.address, name + SOCKADDR_IN6.address, name + SOCKADDR_IN6.address + 16);
-      view.setUint32(record + ENDPOINT.scope, view.getUint32(name + SOCKADDR_IN6.scope, true), true);
-    }
-    this.#tos[i] = 0;
-    this.#segment[i] = 0;
-    const control = this.#receive.control(i);
-    const end = control + this.#receive.controlLength(i);
-    for (let at = control; at + CMSGHDR.size <= end;) {
-      const size = view.getUint32(at + CMSGHDR.length, true);
-      if (size < CMSGHDR.size || at + size > end) break;
-      this.#readControl(i, at, record);
-      at += (size + 7) & ~7;
-    }
-  }
-
-  #readControl(i: number, at: number, record: number): void {
-    const { u8, view } = this.#arena;
-    const level = view.getInt32(at + CMSGHDR.level, true);
-    const type = view.getInt32(at + CMSGHDR.type, true);
-    const data = at + CMSGHDR.size;
-    if (level === IPPROTO_IP && type === IP_PKTINFO) {
-      u8.copyWithin(
-        record + ENDPOINT.source,
-        data + IN_PKTINFO.specificDestination,
-        data + IN_PKTINFO.address,
-      );
-      view.setUint32(
-        record + ENDPOINT.sourceInterface,
-        view.getUint32(data + IN_PKTINFO.interfaceIndex, true),
-        true,
-      );
-    } else if (level === IPPROTO_IPV6 && type === IPV6_PKTINFO) {
-      u8.copyWithin(record + ENDPOINT.source, data + IN6_PKTINFO.address, data + IN6_PKTINFO.address + 16);
-      view.setUint32(
-        record + ENDPOINT.sourceInterface,
-        view.getUint32(data + IN6_PKTINFO.interfaceIndex, true),
-        true,
-      );
-    } else if (
-      (level === IPPROTO_IP && type === IP_TOS) ||
-      (level === IPPROTO_IPV6 && type === IPV6_TCLASS)
-    ) {
-      this.#tos[i] = u8[data] as number;
-    } else if (level === SOL_UDP && type === UDP_GRO) {
-      this.#segment[i] = view.getUint16(data, true);
-    }
+    const isIpv4 = this.#isFromIpv4;
+    const info = this.#info;
+    info.overflow = isIpv4 ? this.#overflow4 : this.#overflow6;
+    readReceived(this.#arena, this.#receive, i, record, info);
+    this.#tos[i] = info.tos;
+    this.#segment[i] = info.segment;
+    if (isIpv4) this.#overflow4 = info.overflow;
+    else this.#overflow6 = info.overflow;
   }
 
   send(batch: DatagramBatch): void {
     for (let i = 0; i < batch.count;) {
+      if (!this.#isInArena(batch, i)) {
+        this.#count(EFAULT, 1);
+        i++;
+        continue;
+      }
       const isIpv4 = this.#isIpv4(batch, i);
       let messages = 0;
       const start = i;
-      while (messages < SEND_MESSAGES && i < batch.count && this.#isIpv4(batch, i) === isIpv4) {
+      while (
+        messages < SEND_MESSAGES &&
+        i < batch.count &&
+        this.#isIpv4(batch, i) === isIpv4 &&
+        this.#isInArena(batch, i)
+      ) {
         this.#first[messages] = i;
         i = this.#compose(messages, batch, i, isIpv4);
         messages++;
       }
       this.#first[messages] = i;
       const fd = isIpv4 ? this.#ipv4 : this.#ipv6;
-      if (fd < 0) this.sendErrors.unreachable += i - start;
+      if (fd < 0) this.#count(ENETUNREACH, i - start);
       else this.#transmit(fd, messages, batch, isIpv4);
     }
+  }
+
+  /** Bytes of other memory are never sent, whatever the caller believes. */
+  #isInArena(batch: DatagramBatch, i: number): boolean {
+    return (batch.at[i] as number) + (batch.length[i] as number) <= this.#arena.u8.length;
   }
 
   #isIpv4(batch: DatagramBatch, i: number): boolean {
@@ -291,7 +276,8 @@ export class LinuxDatagrams implements DatagramPort {
     const segment = batch.length[first] as number;
     let total = segment;
     let next = first + 1;
-    if (this.#gso) {
+    // An empty datagram has nothing that could be told apart once joined.
+    if (this.#gso && segment > 0) {
       const limit = Math.min(batch.count, first + MAX_SEGMENTS);
       while (next < limit) {
         const length = batch.length[next] as number;
@@ -299,77 +285,16 @@ export class LinuxDatagrams implements DatagramPort {
         if (length > segment || batch.length[next - 1] !== segment || total + length > MAX_GSO_BYTES) break;
         if (batch.at[next] !== at + total || batch.endpoint[next] !== record || batch.tos[next] !== tos)
           break;
+        if (!this.#isInArena(batch, next)) break;
         total += length;
         next++;
       }
     }
     this.#send.setBuffer(slot, at, total);
-    this.#writeName(slot, record, isIpv4);
-    this.#writeControls(slot, record, tos, next - first > 1 ? segment : 0, isIpv4);
+    this.#sources.check(record);
+    writeName(this.#arena, this.#send, slot, record, isIpv4);
+    writeControls(this.#arena, this.#send, slot, record, tos, next - first > 1 ? segment : 0, isIpv4);
     return next;
-  }
-
-  #writeName(slot: number, record: number, isIpv4: boolean): void {
-    const { u8, u32, view } = this.#arena;
-    const name = this.#send.name(slot);
-    const port = view.getUint16(record + ENDPOINT.port, true);
-    if (isIpv4) {
-      view.setUint16(name, AF_INET, true);
-      view.setUint16(name + SOCKADDR_IN.port, port);
-      u32[(name + SOCKADDR_IN.address) / 4] = u32[(record + ENDPOINT.address) / 4] as number;
-      this.#send.setNameLength(slot, SOCKADDR_IN.size);
-    } else {
-      view.setUint16(name, AF_INET6, true);
-      view.setUint16(name + SOCKADDR_IN6.port, port);
-      view.setUint32(name + SOCKADDR_IN6.flowInfo, 0, true);
-      u8.copyWithin(name + SOCKADDR_IN6.address, record + ENDPOINT.address, record + ENDPOINT.address + 16);
-      view.setUint32(name + SOCKADDR_IN6.scope, view.getUint32(record + ENDPOINT.scope, true), true);
-      this.#send.setNameLength(slot, SOCKADDR_IN6.size);
-    }
-  }
-
-  #writeControls(slot: number, record: number, tos: number, segment: number, isIpv4: boolean): void {
-    const { u8, u32, view } = this.#arena;
-    const start = this.#send.control(slot);
-    let at = start;
-    if (this.#hasSource(record)) {
-      const interfaceIndex = u32[(record + ENDPOINT.sourceInterface) / 4] as number;
-      if (isIpv4) {
-        const data = writeControlHeader(view, at, IPPROTO_IP, IP_PKTINFO, IN_PKTINFO.size);
-        view.setUint32(data + IN_PKTINFO.interfaceIndex, interfaceIndex, true);
-        u8.copyWithin(
-          data + IN_PKTINFO.specificDestination,
-          record + ENDPOINT.source,
-          record + ENDPOINT.source + 4,
-        );
-        view.setUint32(data + IN_PKTINFO.address, 0, true);
-        at += controlSpace(IN_PKTINFO.size);
-      } else {
-        const data = writeControlHeader(view, at, IPPROTO_IPV6, IPV6_PKTINFO, IN6_PKTINFO.size);
-        u8.copyWithin(data + IN6_PKTINFO.address, record + ENDPOINT.source, record + ENDPOINT.source + 16);
-        view.setUint32(data + IN6_PKTINFO.interfaceIndex, interfaceIndex, true);
-        at += controlSpace(IN6_PKTINFO.size);
-      }
-    }
-    if (tos !== 0) {
-      const level = isIpv4 ? IPPROTO_IP : IPPROTO_IPV6;
-      const data = writeControlHeader(view, at, level, isIpv4 ? IP_TOS : IPV6_TCLASS, 4);
-      view.setUint32(data, tos, true);
-      at += controlSpace(4);
-    }
-    if (segment !== 0) {
-      const data = writeControlHeader(view, at, SOL_UDP, UDP_SEGMENT, 2);
-      view.setUint16(data, segment, true);
-      at += controlSpace(2);
-    }
-    this.#send.setControl(slot, 0, at - start);
-  }
-
-  #hasSource(record: number): boolean {
-    const { u32 } = this.#arena;
-    const word = (record + ENDPOINT.source) / 4;
-    for (let i = 0; i < SOURCE_WORDS; i++) if (u32[word + i] !== 0) return true;
-    return false;
   }
 
   /** Sends composed messages; what fails is sent again in another way, or dropped and counted. */
@@ -388,36 +313,59 @@ export class LinuxDatagrams implements DatagramPort {
         new PollSet([{ fd, events: POLLOUT }]).wait(this.#options.maxWaitMs);
         continue;
       }
-      this.#sendAgain(fd, slot, batch, isIpv4, errno);
+      this.#sendAgain(fd, slot, messages, batch, isIpv4, errno);
       slot++;
     }
   }
 
-  /** Message `slot` was refused: without GSO, without the sticky source, or not at all. */
-  #sendAgain(fd: number, slot: number, batch: DatagramBatch, isIpv4: boolean, refusal: number): void {
+  /** Message `slot` of `messages` was refused: without the sticky source, without GSO, or not at all. */
+  #sendAgain(
+    fd: number,
+    slot: number,
+    messages: number,
+    batch: DatagramBatch,
+    isIpv4: boolean,
+    refusal: number,
+  ): void {
     const first = this.#first[slot] as number;
     const end = this.#first[slot + 1] as number;
     const record = batch.endpoint[first] as number;
     let errno = refusal;
-    if (isSourceFault(errno) && this.#hasSource(record)) {
-      const word = (record + ENDPOINT.source) / 4;
-      this.#arena.u32.fill(0, word, word + SOURCE_WORDS);
-      const segment = end - first > 1 ? (batch.length[first] as number) : 0;
-      this.#writeControls(slot, record, batch.tos[first] as number, segment, isIpv4);
-      errno = this.#sendOne(fd, slot);
-    } else if (errno === ECONNREFUSED) {
-      // A pending ICMP error about an earlier datagram, reported now and thereby gone.
+    // A pending ICMP error about an earlier datagram, reported now and thereby gone.
+    if (errno === ECONNREFUSED) errno = this.#sendOne(fd, slot);
+    if (isSourceFault(errno) && hasSource(this.#arena, record)) {
+      clearSource(this.#arena, record);
+      // The following messages to the same endpoint were composed with the source, too.
+      for (let each = slot; each < messages; each++) {
+        if (batch.endpoint[this.#first[each] as number] === record)
+          this.#rewriteControls(each, batch, isIpv4);
+      }
       errno = this.#sendOne(fd, slot);
     }
     if (isGsoFault(errno) && end - first > 1) {
-      this.#gso = false;
-      for (let i = first; i < end; i++) {
-        this.#compose(slot, batch, i, isIpv4);
-        this.#count(this.#sendOne(fd, slot), 1);
-      }
+      // EMSGSIZE is a matter of the path to one peer: the others keep GSO.
+      if (errno !== EMSGSIZE) this.#gso = false;
+      this.#sendSingly(fd, slot, batch, isIpv4);
       return;
     }
     this.#count(errno, end - first);
+  }
+
+  #rewriteControls(slot: number, batch: DatagramBatch, isIpv4: boolean): void {
+    const first = this.#first[slot] as number;
+    const segment = (this.#first[slot + 1] as number) - first > 1 ? (batch.length[first] as number) : 0;
+    const record = batch.endpoint[first] as number;
+    writeControls(this.#arena, this.#send, slot, record, batch.tos[first] as number, segment, isIpv4);
+  }
+
+  #sendSingly(fd: number, slot: number, batch: DatagramBatch, isIpv4: boolean): void {
+    const end = this.#first[slot + 1] as number;
+    for (let i = this.#first[slot] as number; i < end; i++) {
+      const record = batch.endpoint[i] as number;
+      this.#send.setBuffer(slot, batch.at[i] as number, batch.length[i] as number);
+      writeControls(this.#arena, this.#send, slot, record, batch.tos[i] as number, 0, isIpv4);
+      this.#count(this.#sendOne(fd, slot), 1);
+    }
   }
 
   /** Returns the error number, 0 when it was sent. */
@@ -427,9 +375,23 @@ export class LinuxDatagrams implements DatagramPort {
 
   #count(errno: number, datagrams: number): void {
     if (errno === 0) return;
-    if (errno === EAGAIN || errno === ENOBUFS) this.sendErrors.full += datagrams;
-    else if (errno === EMSGSIZE) this.sendErrors.tooLarge += datagrams;
-    else if (isSourceFault(errno)) this.sendErrors.unreachable += datagrams;
-    else this.sendErrors.other += datagrams;
+    const cause = causeOf(errno);
+    this.sendErrors[cause] = (this.sendErrors[cause] + datagrams) >>> 0;
+  }
+}
+
+function causeOf(errno: number): keyof SendErrors {
+  if (errno === EAGAIN || errno === ENOBUFS) return 'full';
+  if (errno === EMSGSIZE) return 'tooLarge';
+  return isSourceFault(errno) ? 'unreachable' : 'other';
+}
+
+/** Undefined where there is no netlink (some sandboxes): then only a send that fails tells about a source. */
+function openRoutes(): RouteClient | undefined {
+  try {
+    return new RouteClient();
+  } catch (error) {
+    if (error instanceof SystemError) return undefined;
+    throw error;
   }
 }

@@ -14,6 +14,8 @@ export interface LaneCommands {
   setEndpoint(peer: number, endpoint: Uint8Array): void;
   /** Forgets the sticky source of one peer, or of all peers (0). */
   clearSource(peer: number): void;
+  /** Routes or addresses of this machine changed: sticky sources are held against them before their next use. */
+  routesChanged(): void;
   /** The prefix belongs to this peer now, whoever had it before. Host bits are zero. */
   addAllowedIp(peer: number, address: Uint8Array, length: number): void;
   removeAllowedIp(peer: number, address: Uint8Array, length: number): void;

@@ -24,6 +24,7 @@ export class Lane implements LaneCommands, LaneReadings {
   readonly #clock: Clock;
   readonly #events: LaneEvents;
   readonly #arena: Arena;
+  readonly #bind: DatagramPort;
   readonly #tables: LaneTables;
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
@@ -36,6 +37,7 @@ export class Lane implements LaneCommands, LaneReadings {
     this.#clock = options.clock;
     this.#events = options.events;
     this.#arena = options.arena;
+    this.#bind = options.bind;
     this.dropCountersAt = options.arena.alloc(DropCounters.words * 4);
     const words = this.dropCountersAt / 4;
     this.#drops = new DropCounters(options.arena.u32.subarray(words, words + DropCounters.words));
@@ -84,6 +86,10 @@ export class Lane implements LaneCommands, LaneReadings {
       const at = each.record + PEER_RECORD.endpoint;
       this.#arena.u8.fill(0, at + ENDPOINT.source, at + ENDPOINT.carrier);
     }
+  }
+
+  routesChanged(): void {
+    this.#bind.routesChanged?.();
   }
 
   addAllowedIp(peer: number, address: Uint8Array, length: number): void {

@@ -20,6 +20,7 @@ const COMMANDS: Names<LaneCommands> = {
   removePeer: true,
   setEndpoint: true,
   clearSource: true,
+  routesChanged: true,
   addAllowedIp: true,
   removeAllowedIp: true,
   addKeypair: true,

@@ -205,7 +205,7 @@ test('sticky source: it follows the peer, and a cookie reply leaves from the add
   );
 });
 
-test('sticky source: a retried handshake, a new endpoint, port or mark, and a change of routes let go of it', async () => {
+test('sticky source: a retried handshake, a new endpoint, port or mark, and a route by another interface let go of it', async () => {
   const home = address('192.0.2.2');
   const setups: readonly [string, (both: Pair) => unknown][] = [
     ['a retry', ({ world }) => world.advance(REJECT_AFTER_TIME)],
@@ -215,7 +215,13 @@ test('sticky source: a retried handshake, a new endpoint, port or mark, and a ch
     ],
     ['a port', ({ bob }) => bob.device.configure({ listenPort: 1234, peers: [] })],
     ['a mark', ({ bob }) => bob.device.configure({ fwmark: 9, peers: [] })],
-    ['routes', ({ bob }) => bob.device.routesChanged()],
+    [
+      'routes',
+      ({ bob }) => {
+        bob.bind.routeInterface = 2;
+        bob.device.routesChanged();
+      },
+    ],
   ];
   for (const [name, change] of setups) {
     const both = await targeted();
@@ -232,6 +238,15 @@ test('sticky source: a retried handshake, a new endpoint, port or mark, and a ch
     const [last] = wire.sent.slice(-1);
     assert.deepEqual(last?.from.address, home, name);
   }
+});
+
+test('sticky source: a change of routes that keeps the interface keeps the source, as clients behind a NAT need it', async () => {
+  const { alice, bob, wire, toBob, toAlice, second } = await targeted();
+  alice.send(toBob());
+  bob.device.routesChanged();
+  wire.clear();
+  bob.send(toAlice());
+  assert.deepEqual(wire.data(bob)[0]?.from.address, second.address);
 });
 
 test('sticky source: a vanished address is given up at once, without losing the packet', async () => {
