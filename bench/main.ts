@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { benchTunnel } from './e2e/tunnel.ts';
 import { machineFacts } from './facts.ts';
+import { benchAead } from './micro/aead.ts';
 import { benchCrypto } from './micro/crypto.ts';
 import { benchHandshake } from './micro/handshake.ts';
 
@@ -22,6 +23,7 @@ const say = (line: string): void => {
 const options = { seconds: Number(values.seconds), peers: values.peer };
 
 const BENCHES: Readonly<Record<string, () => unknown>> = {
+  aead: () => benchAead(say),
   crypto: () => benchCrypto(say),
   handshake: () => benchHandshake(say),
   tunnel: () => benchTunnel(options, say),

@@ -31,7 +31,7 @@ export function formatRow(row: Row): string {
   const throughput = row.bytes === undefined ? '' : `${Math.round((row.bytes * 1e3) / row.ns)} MB/s`;
   return [
     row.operation.padEnd(34),
-    row.backend.padEnd(10),
+    row.backend.padEnd(14),
     `${Math.round(row.ns)} ns`.padStart(12),
     rate.padStart(14),
     throughput.padStart(12),
