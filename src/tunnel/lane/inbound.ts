@@ -129,8 +129,9 @@ export class Inbound {
     const i = this.#source[entry] as number;
     const length = open.length(entry);
     this.#tables.countBytes(peer, PEER_RECORD.rxBytes, TRANSPORT.content + length + AEAD_TAG_SIZE);
-    if (!keypair.confirmed) {
-      keypair.confirmed = true;
+    if (keypair === peer.next) {
+      peer.current = keypair;
+      peer.next = undefined;
       this.#confirmed.push(keypair);
     }
     this.#roam(peer, this.#datagrams.endpoint[i] as number);

@@ -113,6 +113,8 @@ export class Lane implements LaneCommands, LaneReadings {
     if (!peer) return;
     const keypair = this.#tables.keypair(index);
     peer.current = keypair?.peer === peer ? keypair : undefined;
+    // Whatever the choice, it is newer than a keypair that waits to be confirmed.
+    peer.next = undefined;
   }
 
   sendStaged(id: number): void {

@@ -29,8 +29,6 @@ export class LaneKeypair {
   sendLow = 0;
   sendHigh = 0;
   readonly replay = new ReplayWindow();
-  /** Something authenticated came on it. An initiator's keypair is confirmed by the response. */
-  confirmed: boolean;
   /** The early rekey on receive was asked for; once per session. */
   rekeyAsked = false;
 
@@ -42,7 +40,6 @@ export class LaneKeypair {
     this.receiveKey = aead.addKey(init.receiveKey);
     this.isInitiator = init.isInitiator;
     this.createdAtMs = init.createdAtMs;
-    this.confirmed = init.isInitiator;
   }
 }
 
@@ -52,6 +49,12 @@ export class LanePeer {
   readonly record: number;
   /** The keypair to send with. */
   current: LaneKeypair | undefined;
+  /**
+   * The latest one that this side made as responder, until something authenticated comes on it. Then the lane sends
+   * with it at once, without waiting to be told: the answer to that very packet must not leave with older keys, which
+   * the peer may have lost.
+   */
+  next: LaneKeypair | undefined;
   readonly keypairs = new Set<LaneKeypair>();
   /** Copies of packets that wait for a session, oldest first; an empty one is a keepalive. */
   readonly staged: Uint8Array[] = [];
@@ -119,6 +122,7 @@ export class LaneTables {
     const keypair = new LaneKeypair(peer, init, this.aead);
     peer.keypairs.add(keypair);
     this.#keypairs.set(init.index, keypair);
+    if (!init.isInitiator) peer.next = keypair;
   }
 
   removeKeypair(index: number): void {
@@ -128,6 +132,7 @@ export class LaneTables {
     const { peer } = keypair;
     peer.keypairs.delete(keypair);
     if (peer.current === keypair) peer.current = undefined;
+    if (peer.next === keypair) peer.next = undefined;
     this.aead.dropKey(keypair.sendKey);
     this.aead.dropKey(keypair.receiveKey);
   }
