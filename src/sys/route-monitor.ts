@@ -41,7 +41,12 @@ export class RouteMonitor {
     this.#socket = new NetlinkSocket(options.groups);
     if (options.allNamespaces === true) this.#socket.listenToAllNamespaces();
     this.#onEvents = options.onEvents;
-    this.#watch = options.watcher.watch(this.#socket.fd, () => this.#drain());
+    try {
+      this.#watch = options.watcher.watch(this.#socket.fd, () => this.#drain());
+    } catch (error) {
+      this.#socket.close();
+      throw error;
+    }
   }
 
   #drain(): void {

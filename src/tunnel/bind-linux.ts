@@ -52,24 +52,34 @@ export class LinuxBind implements Bind {
     const sockets = openBoth(port);
     try {
       this.#configure(sockets);
-      this.#monitor ??= new RouteMonitor({
-        groups: ROUTE_EVENTS,
-        watcher: this.#options.watcher,
-        onEvents: () => this.#options.onRoutesChanged(),
-      });
     } catch (error) {
       close(sockets);
       throw error;
     }
+    this.#followRoutes();
     this.#sockets = sockets;
     await this.#options.user.useSockets(sockets.ipv4?.fd ?? -1, sockets.ipv6?.fd ?? -1);
     if (before) close(before);
     return sockets.port;
   }
 
+  #followRoutes(): void {
+    try {
+      this.#monitor ??= new RouteMonitor({
+        groups: ROUTE_EVENTS,
+        watcher: this.#options.watcher,
+        onEvents: () => this.#options.onRoutesChanged(),
+      });
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      // Some sandboxes know no netlink. A source that vanishes is still noticed by the send that fails.
+      this.#options.logger.log('warn', 'routes_not_followed', { reason: error.message });
+    }
+  }
+
   setMark(mark: number): void {
-    this.#mark = mark;
     for (const socket of both(this.#sockets)) socket.setMark(mark);
+    this.#mark = mark;
   }
 
   async close(): Promise<void> {
