@@ -15,6 +15,20 @@ interface CommandEntry {
 /** In the order of `culvert --help`. */
 const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
   [
+    'up',
+    {
+      summary: 'bring up an interface from a wg-quick file',
+      load: async () => (await import('./commands/up.ts')).configureUp,
+    },
+  ],
+  [
+    'down',
+    {
+      summary: 'take an interface down',
+      load: async () => (await import('./commands/down.ts')).configureDown,
+    },
+  ],
+  [
     'show',
     {
       summary: 'show userspace WireGuard devices, as "wg show" does',
@@ -55,7 +69,9 @@ const EXAMPLES = `
 Examples:
   culvert genkey | tee private.key | culvert pubkey
   culvert check /etc/wireguard/wg0.conf
+  culvert up wg0 --detach
   culvert show wg0
+  culvert down wg0
 
 Every command has examples of its own: culvert help COMMAND`;
 

@@ -1,6 +1,6 @@
 /**
  * Daemons and their starters. The starter goes on only when the daemon serves, and passes on what it says when it
- * fails: the daemon writes one answer to an inherited descriptor, `ready` or what went wrong, and closes it.
+ * fails: the daemon writes its answer to an inherited descriptor, `ready` or what went wrong, and closes it.
  */
 import { spawn } from 'node:child_process';
 import { closeSync, writeSync } from 'node:fs';
@@ -8,10 +8,12 @@ import { AppError } from '../core/errors.ts';
 
 /** Names the descriptor in the environment of the daemon. */
 export const READY_FD = 'CULVERT_READY_FD';
-/** The whole answer of a daemon that serves. */
+/** The end of the answer of a daemon that serves. */
 const READY = 'ready\n';
 
 export interface Starter {
+  /** `text` is for the starter's standard error; it goes on waiting. */
+  note(text: string): void;
   /** The device serves; the starter may go. */
   ready(): void;
   /** `text` is for the starter's standard error. */
@@ -23,15 +25,21 @@ export function takeStarter(env: NodeJS.ProcessEnv): Starter | undefined {
   const fd = Number(env[READY_FD] ?? Number.NaN);
   delete env[READY_FD];
   if (!Number.isInteger(fd) || fd < 3) return undefined;
+  // That the starter was killed is no reason not to serve.
+  const say = (text: string) => attempt(() => writeSync(fd, text));
   const answer = (text: string) => {
-    try {
-      writeSync(fd, text);
-      closeSync(fd);
-    } catch {
-      // The starter was killed; that is no reason not to serve.
-    }
+    say(text);
+    attempt(() => closeSync(fd));
   };
-  return { ready: () => answer(READY), failed: answer };
+  return { note: say, ready: () => answer(READY), failed: answer };
+}
+
+function attempt(task: () => unknown): void {
+  try {
+    task();
+  } catch {
+    // Nobody is there to be told.
+  }
 }
 
 export interface DaemonOptions {
@@ -42,11 +50,14 @@ export interface DaemonOptions {
   readonly keepsOutput: boolean;
 }
 
-/**
- * Starts a daemon in a session of its own and returns its process id when it serves. Throws AppError with what the
- * daemon said otherwise.
- */
-export async function startDaemon({ command, env, keepsOutput }: DaemonOptions): Promise<number> {
+export interface Daemon {
+  readonly pid: number;
+  /** What it had to say nevertheless, for standard error. */
+  readonly notes: string;
+}
+
+/** Starts a daemon in a session of its own and returns when it serves. Throws DaemonFailed otherwise. */
+export async function startDaemon({ command, env, keepsOutput }: DaemonOptions): Promise<Daemon> {
   const [program, ...args] = command;
   const output = keepsOutput ? 'inherit' : 'ignore';
   const child = spawn(program, args, {
@@ -65,7 +76,8 @@ export async function startDaemon({ command, env, keepsOutput }: DaemonOptions):
   });
   child.unref();
   const answer = Buffer.concat(chunks).toString('utf8');
-  if (answer === READY && child.pid !== undefined) return child.pid;
+  if (answer.endsWith(READY) && child.pid !== undefined)
+    return { pid: child.pid, notes: answer.slice(0, -READY.length) };
   throw new DaemonFailed(answer);
 }
 

@@ -36,6 +36,8 @@ export interface ServeOptions extends OpenDeviceOptions {
   /** An inherited listening socket (WG_UAPI_FD). */
   readonly uapiFd?: number;
   readonly uapiDirectory?: string;
+  /** Runs before the device is closed by `stop`, a signal or the removal of the socket; then it still works. */
+  readonly beforeStop?: (device: Configurable) => Promise<void>;
 }
 
 export interface ServedDevice {
@@ -43,8 +45,10 @@ export interface ServedDevice {
   readonly device: Configurable;
   /** Resolves with the reason when everything is closed: the interface and the socket are gone. */
   readonly ended: Promise<string>;
-  /** Ends it. Idempotent. */
+  /** Ends it in good order. Idempotent. */
   stop(reason: string): Promise<void>;
+  /** Ends it without `beforeStop`. */
+  abort(reason: string): Promise<void>;
 }
 
 /**
@@ -62,7 +66,11 @@ export async function serveDevice(options: ServeOptions): Promise<ServedDevice> 
     await opened.close('the UAPI socket cannot be opened');
     throw error;
   }
-  const stop = (reason: string) => opened.close(reason);
+  let stopping: Promise<void> | undefined;
+  const stop = (reason: string) => {
+    stopping ??= Promise.resolve(options.beforeStop?.(opened.device)).then(() => opened.close(reason));
+    return stopping;
+  };
   socket.serve({ device: opened.device, zones, logger }, () => {
     void stop('the UAPI socket was removed');
   });
@@ -72,7 +80,7 @@ export async function serveDevice(options: ServeOptions): Promise<ServedDevice> 
     logger.log('info', 'shutting_down', { reason });
     return reason;
   });
-  return { name: opened.name, device: opened.device, ended, stop };
+  return { name: opened.name, device: opened.device, ended, stop, abort: (reason) => opened.close(reason) };
 }
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;

@@ -12,12 +12,13 @@ function daemon(script: string): readonly [string, ...string[]] {
 }
 
 test('the starter goes on when the daemon is ready, and leaves it in a session of its own', async (t) => {
-  const pid = await startDaemon({
-    command: daemon('starter.ready(); setInterval(() => {}, 1000);'),
+  const { pid, notes } = await startDaemon({
+    command: daemon('starter.note("by the way\\n"); starter.ready(); setInterval(() => {}, 1000);'),
     env: process.env,
     keepsOutput: false,
   });
   t.after(() => process.kill(pid));
+  assert.equal(notes, 'by the way\n');
   const session = (of: number) =>
     spawnSync('ps', ['-o', 'sid=', '-p', String(of)], { encoding: 'utf8' }).stdout;
   assert.equal(session(pid).trim(), String(pid));

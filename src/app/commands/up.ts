@@ -1,0 +1,109 @@
+import { lookup } from 'node:dns/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { silentLogger } from '../../core/log.ts';
+import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
+import { DaemonFailed, startDaemon, type Starter, takeStarter } from '../daemonize.ts';
+import { findConf, type FoundConf } from '../find-conf.ts';
+import { createNetworkSystem } from '../network-system.ts';
+import { runHook } from '../programs.ts';
+import { reportError } from '../report-error.ts';
+import { resolutionRetries } from '../resolve.ts';
+import { startDevice } from '../runtime.ts';
+import { serveDevice, stopOnSignals } from '../serve-device.ts';
+import { UndoStore } from '../undo-store.ts';
+import { bringUp } from '../up.ts';
+import { systemZones } from '../zones.ts';
+
+interface UpFlags extends LogFlags {
+  readonly detach?: true;
+  readonly runHooks?: true;
+}
+
+/** `culvert up FILE|INTERFACE`, as `wg-quick up` with a device of our own. */
+export function configureUp(command: Command): void {
+  addLogFlags(command)
+    .argument('<file|interface>', 'a wg-quick file NAME.conf, or NAME for /etc/wireguard/NAME.conf')
+    .option('-d, --detach', 'return when the interface is up and leave it running in the background')
+    .option('--run-hooks', 'run PreUp, PostUp, PreDown and PostDown of the file')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  culvert up wg0                  in the foreground; Ctrl-C takes it down
+  culvert up ./office.conf -d     in the background; "culvert down office" takes it down
+  culvert up wg0 --log-level debug --log-format pretty
+
+Environment: WG_LOG_FILE, WG_ENDPOINT_RESOLUTION_RETRIES`,
+    )
+    .action(async (fileOrInterface: string, flags: UpFlags) => {
+      const starter = takeStarter(process.env);
+      const found = findConf(fileOrInterface);
+      if (flags.detach === true && !starter) return detach(found);
+      for (const warning of found.warnings) if (!starter) warn(warning);
+      try {
+        await run(found, flags, starter);
+      } catch (error) {
+        if (!starter) throw error;
+        starter.failed(reportError(error, 'culvert', process.env).text);
+        process.exitCode = 1;
+      }
+      return undefined;
+    });
+}
+
+function warn(text: string): void {
+  process.stderr.write(`culvert: warning: ${text}\n`);
+}
+
+/** Starts this very command line again as a daemon. */
+async function detach(found: FoundConf): Promise<void> {
+  for (const warning of found.warnings) warn(warning);
+  try {
+    const { notes } = await startDaemon({
+      command: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
+      env: process.env,
+      keepsOutput: false,
+    });
+    process.stderr.write(notes);
+  } catch (error) {
+    if (!(error instanceof DaemonFailed) || error.text === '') throw error;
+    process.stderr.write(error.text);
+    process.exitCode = 1;
+  }
+}
+
+async function run(
+  { interfaceName, conf, path }: FoundConf,
+  flags: UpFlags,
+  starter: Starter | undefined,
+): Promise<void> {
+  // A daemon's standard error is closed, so it logs to WG_LOG_FILE or not at all.
+  const isMute = starter !== undefined && (process.env['WG_LOG_FILE'] ?? '') === '';
+  const logger = isMute ? silentLogger : cliLogger(flags, interfaceName);
+  const say = (text: string) => (starter ? starter.note(`culvert: warning: ${text}\n`) : warn(text));
+  const up = await bringUp(
+    { interfaceName, conf, path, runsHooks: flags.runHooks === true },
+    {
+      serve: async (options) => {
+        const served = await serveDevice({ ...options, openDevice: startDevice, zones: systemZones });
+        stopOnSignals(served);
+        return served;
+      },
+      system: createNetworkSystem(),
+      undoStore: new UndoStore(),
+      resolver: {
+        lookup: async (host) => (await lookup(host)).address,
+        zones: systemZones,
+        sleep: (ms) => sleep(ms),
+        retries: resolutionRetries(process.env),
+        onRetry: say,
+      },
+      runHook,
+      warn: say,
+      logger,
+    },
+  );
+  starter?.ready();
+  await up.ended;
+}
