@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Arena } from '../../core/arena.ts';
 import type { Clock } from '../../core/clock.ts';
+import type { AeadName } from '../../noise/aead-choose.ts';
 import { EventFd } from '../../sys/poll.ts';
 import type { TunFormat } from '../../tun/linux.ts';
 import type { LaneCommands, LaneEvents, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
@@ -15,6 +16,7 @@ export interface WorkerHostOptions {
   readonly arena: Arena;
   readonly tunFd: number;
   readonly tunFormat: TunFormat;
+  readonly aead: AeadName | 'auto';
   readonly gso: boolean;
   readonly gro: boolean;
   readonly clock: Clock;
@@ -74,8 +76,16 @@ class WorkerHostLink {
   }
 
   #spawn(): Worker {
-    const { arena, tunFd, tunFormat, gso, gro } = this.#options;
-    const setup: WorkerSetup = { memory: arena.memory, tunFd, tunFormat, wakeFd: this.#wake.fd, gso, gro };
+    const { arena, tunFd, tunFormat, aead, gso, gro } = this.#options;
+    const setup: WorkerSetup = {
+      memory: arena.memory,
+      tunFd,
+      tunFormat,
+      aead,
+      wakeFd: this.#wake.fd,
+      gso,
+      gro,
+    };
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
     let cause = new Error('the lane thread ended');
     worker.on('message', (message: FromWorker) => this.#receive(message));

@@ -1,4 +1,5 @@
 /** What the control thread and a lane worker say to each other besides commands and events. */
+import type { AeadName } from '../../noise/aead-choose.ts';
 import type { TunFormat } from '../../tun/linux.ts';
 import type { CommandMessage, EventMessage } from './link.ts';
 
@@ -10,6 +11,7 @@ export interface WorkerSetup {
   readonly tunFormat: TunFormat;
   /** An eventfd, raised when messages wait for the worker. */
   readonly wakeFd: number;
+  readonly aead: AeadName | 'auto';
   readonly gso: boolean;
   readonly gro: boolean;
 }

@@ -5,7 +5,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Arena } from '../../core/arena.ts';
 import { systemClock } from '../../core/clock.ts';
-import { WasmTransportAead } from '../../noise/aead-wasm.ts';
+import { createTransportAead } from '../../noise/aead-choose.ts';
 import { fdWatcher } from '../../sys/readiness.ts';
 import { EventFd, POLLIN, PollSet } from '../../sys/poll.ts';
 import { openPacketPort } from '../../tun/linux.ts';
@@ -51,7 +51,7 @@ class LaneWorker {
     });
     this.#lane = new Lane({
       arena,
-      aead: new WasmTransportAead(arena),
+      aead: createTransportAead(arena, { wanted: setup.aead, clock: systemClock }).aead,
       clock: systemClock,
       tun: openPacketPort(setup.tunFd, setup.tunFormat, arena, wasmChecksums(arena), fdWatcher, () =>
         this.#tunGone(),

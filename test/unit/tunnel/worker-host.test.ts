@@ -27,6 +27,7 @@ function startHost() {
       arena: new Arena({ bytes: 16 << 20, shared: true }),
       tunFd: -1,
       tunFormat: 'plain',
+      aead: 'wasm',
       gso: true,
       gro: true,
       clock: systemClock,

@@ -1,0 +1,97 @@
+/** Puts binds, lanes and crypto together as the tuning and the machine have it. */
+import type { Arena } from '../core/arena.ts';
+import { systemClock } from '../core/clock.ts';
+import type { Logger } from '../core/log.ts';
+import { createTransportAead } from '../noise/aead-choose.ts';
+import { fdWatcher } from '../sys/readiness.ts';
+import type { LinuxTun } from '../tun/linux.ts';
+import { DgramBind } from '../tunnel/bind-dgram.ts';
+import { InlineSocketUser, LinuxBind } from '../tunnel/bind-linux.ts';
+import type { Bind, DatagramPort } from '../tunnel/bind.ts';
+import type { LaneEvents, LaneHost } from '../tunnel/lane/control.ts';
+import { InlineHost } from '../tunnel/lane/inline-host.ts';
+import { createWorkerHost, type WorkerHost } from '../tunnel/lane/worker-host.ts';
+import { LinuxDatagrams } from '../tunnel/linux-datagrams.ts';
+import type { Tuning } from './tuning.ts';
+
+export interface Transport {
+  readonly bind: Bind;
+  readonly createLane: (events: LaneEvents) => LaneHost;
+}
+
+export interface TransportOptions {
+  /** Shared when `isHosted(tuning)`. */
+  readonly arena: Arena;
+  readonly tun: LinuxTun;
+  readonly tuning: Tuning;
+  readonly logger: Logger;
+  readonly onRoutesChanged: () => void;
+  /** A lane thread died and another one took its place. */
+  readonly onLaneRestart: (cause: Error) => void;
+}
+
+/** Whether lanes run in a worker; node:dgram exists on the control thread only. */
+export function isHosted(tuning: Tuning): boolean {
+  return tuning.lanes !== 'inline' && tuning.bind !== 'dgram';
+}
+
+export function createTransport(options: TransportOptions): Transport {
+  if (isHosted(options.tuning)) return hosted(options);
+  if (options.tuning.bind !== 'dgram') return inlineLinux(options);
+  const bind = new DgramBind(options.arena);
+  return { bind, createLane: inlineLane(options, bind) };
+}
+
+function hosted(options: TransportOptions): Transport {
+  const { arena, tun, tuning, onLaneRestart } = options;
+  let host: WorkerHost | undefined;
+  return {
+    bind: linuxBind(options, {
+      useSockets: (ipv4, ipv6) => host?.useSockets(ipv4, ipv6) ?? Promise.resolve(),
+    }),
+    createLane: (events) => {
+      host = createWorkerHost(
+        {
+          arena,
+          tunFd: tun.fd,
+          tunFormat: tun.format,
+          aead: tuning.aead,
+          gso: tuning.gso,
+          gro: tuning.gro,
+          clock: systemClock,
+          after: (ms, task) => void setTimeout(task, ms),
+          onRestart: onLaneRestart,
+        },
+        events,
+      );
+      return host;
+    },
+  };
+}
+
+function inlineLinux(options: TransportOptions): Transport {
+  const { gso, gro } = options.tuning;
+  const datagrams = new LinuxDatagrams(options.arena, { gso, gro, maxWaitMs: 0 });
+  return {
+    bind: linuxBind(options, new InlineSocketUser(datagrams, fdWatcher)),
+    createLane: inlineLane(options, datagrams),
+  };
+}
+
+function linuxBind(
+  options: TransportOptions,
+  user: ConstructorParameters<typeof LinuxBind>[0]['user'],
+): LinuxBind {
+  const { tuning, logger, onRoutesChanged } = options;
+  return new LinuxBind({ user, watcher: fdWatcher, gro: tuning.gro, logger, onRoutesChanged });
+}
+
+function inlineLane({ arena, tun, tuning }: TransportOptions, bind: DatagramPort): Transport['createLane'] {
+  return (events) => {
+    const { aead } = createTransportAead(arena, { wanted: tuning.aead, clock: systemClock });
+    return new InlineHost(
+      { arena, aead, clock: systemClock, tun: tun.packets, bind, defer: setImmediate },
+      events,
+    );
+  };
+}
