@@ -1,6 +1,6 @@
 /** Host names of endpoints to addresses, with the patience of `wg`. */
-import { type Address, parseAddress } from '../core/ip.ts';
 import { AppError, usageError } from '../core/errors.ts';
+import { type Address, parseAddress } from '../core/ip.ts';
 import type { Endpoint } from '../tunnel/endpoint.ts';
 import type { Zones } from '../tunnel/uapi-change.ts';
 import type { HostPort } from './wg-conf.ts';

@@ -1,19 +1,21 @@
 /** Every key of a wg or wg-quick configuration file: where it belongs and how its value reads. */
 import { isIPv4 } from 'node:net';
+import { parseBase64 } from '../core/bytes.ts';
 import { maskAddress, parseAddress } from '../core/ip.ts';
 import { PresharedKey, PrivateKey, PublicKey } from '../noise/keys.ts';
-import { parseBase64 } from '../core/bytes.ts';
 import type { AllowedIpChange } from '../tunnel/config.ts';
 import type { HostPort, InterfaceAddress, InterfaceSection, PeerSection } from './wg-conf.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer E)[] ? E[] : T[K] };
 
 export interface InterfaceDraft {
+  readonly kind: 'Interface';
   readonly section: Mutable<InterfaceSection>;
   readonly seen: Set<string>;
 }
 
 export interface PeerDraft extends Mutable<Omit<PeerSection, 'publicKey'>> {
+  readonly kind: 'Peer';
   publicKey?: PublicKey;
   /** Of its [Peer]. */
   readonly line: number;
@@ -24,11 +26,11 @@ export interface PeerDraft extends Mutable<Omit<PeerSection, 'publicKey'>> {
 
 export function emptyInterface(): InterfaceDraft {
   const lists = { addresses: [], dns: [], dnsSearch: [], preUp: [], postUp: [], preDown: [], postDown: [] };
-  return { section: lists, seen: new Set() };
+  return { kind: 'Interface', section: lists, seen: new Set() };
 }
 
 export function emptyPeer(line: number, name: string | undefined): PeerDraft {
-  const draft: PeerDraft = { line, allowedIps: [], isUntouched: true, seen: new Set() };
+  const draft: PeerDraft = { kind: 'Peer', line, allowedIps: [], isUntouched: true, seen: new Set() };
   return name === undefined ? draft : { ...draft, name };
 }
 

@@ -74,101 +74,129 @@ const FRIENDLY_NAME = /^\s*#\s*friendly_name\s*=\s*(.*?)\s*$/i;
 
 /** Reads a whole file and reports everything that is wrong with it. Problems never quote secrets. */
 export function checkWgConf(text: string): WgConfCheck {
-  const problems: ConfProblem[] = [];
-  const warnings: ConfProblem[] = [];
-  const device = emptyInterface();
-  const peers: PeerDraft[] = [];
-  let section: 'none' | 'interface' | 'peer' | 'unknown' = 'none';
-  let pendingName: string | undefined;
-  const problem = (line: number, message: string, hint?: string) => {
-    problems.push(hint === undefined ? { line, message } : { line, message, hint });
-  };
+  const reader = new ConfReader();
+  for (const [index, line] of text.split('\n').entries()) reader.read(index + 1, line);
+  return reader.finish();
+}
 
-  for (const [index, raw] of text.split('\n').entries()) {
-    const line = index + 1;
-    const peer = section === 'peer' ? peers.at(-1) : undefined;
-    const friendly = FRIENDLY_NAME.exec(raw)?.[1];
-    if (friendly !== undefined && friendly !== '') {
-      // Both habits exist: the comment right below [Peer], and the one above it.
-      if (peer && peer.isUntouched && peer.name === undefined) peer.name = friendly;
-      else pendingName = friendly;
-      continue;
+class ConfReader {
+  readonly #problems: ConfProblem[] = [];
+  readonly #warnings: ConfProblem[] = [];
+  readonly #device = emptyInterface();
+  readonly #peers: PeerDraft[] = [];
+  /** The section that the next key belongs to. */
+  #section: InterfaceDraft | PeerDraft | 'none' | 'unknown' = 'none';
+  /** A friendly_name whose peer has not come yet. */
+  #pendingName: string | undefined;
+
+  read(line: number, raw: string): void {
+    const name = FRIENDLY_NAME.exec(raw)?.[1];
+    if (name !== undefined && name !== '') {
+      this.#readName(name);
+      return;
     }
     const stripped = raw.replace(/#.*/s, '').trim();
-    if (stripped === '') continue;
-    if (stripped.startsWith('[')) {
-      const name = stripped.replace(/\s/g, '').toLowerCase();
-      if (name === '[interface]') section = 'interface';
-      else if (name === '[peer]') {
-        section = 'peer';
-        peers.push(emptyPeer(line, pendingName));
-        pendingName = undefined;
-      } else {
-        section = 'unknown';
-        const near = nearest(name.replace(/[[\]]/g, ''), ['Interface', 'Peer']);
-        problem(line, `unknown section ${quote(stripped)}`, near && `did you mean [${near}]?`);
-      }
-      continue;
+    if (stripped === '') return;
+    if (stripped.startsWith('[')) this.#readSection(line, stripped);
+    else this.#readKey(line, stripped);
+  }
+
+  finish(): WgConfCheck {
+    const last = this.#peers.at(-1);
+    if (this.#pendingName !== undefined && last && last.name === undefined) last.name = this.#pendingName;
+    this.#checkPeers();
+    const byLine = (a: ConfProblem, b: ConfProblem) => a.line - b.line;
+    const problems = this.#problems.sort(byLine);
+    const warnings = this.#warnings.sort(byLine);
+    if (problems.length > 0) return { conf: undefined, problems, warnings };
+    return { conf: { device: this.#device.section, peers: this.#peers.map(finishPeer) }, problems, warnings };
+  }
+
+  /** Both habits exist: the comment right below [Peer], and the one above it. */
+  #readName(name: string): void {
+    const peer = this.#peers.at(-1);
+    if (peer && peer === this.#section && peer.isUntouched && peer.name === undefined) peer.name = name;
+    else this.#pendingName = name;
+  }
+
+  #readSection(line: number, text: string): void {
+    const name = text.replace(/\s/g, '').toLowerCase();
+    if (name === '[interface]') {
+      this.#section = this.#device;
+    } else if (name === '[peer]') {
+      const peer = emptyPeer(line, this.#pendingName);
+      this.#pendingName = undefined;
+      this.#peers.push(peer);
+      this.#section = peer;
+    } else {
+      this.#section = 'unknown';
+      const near = nearest(name.replace(/[[\]]/g, ''), ['Interface', 'Peer']);
+      this.#problem(line, `unknown section ${quote(text)}`, near && `did you mean [${near}]?`);
     }
-    const equals = stripped.indexOf('=');
+  }
+
+  #readKey(line: number, text: string): void {
+    const equals = text.indexOf('=');
     if (equals < 0) {
-      problem(line, 'expected "Key = Value" or a [Section]');
-      continue;
+      this.#problem(line, 'expected "Key = Value" or a [Section]');
+      return;
     }
-    if (section === 'unknown') continue;
-    const name = stripped.slice(0, equals).replace(/\s/g, '');
+    const section = this.#section;
+    if (section === 'unknown') return;
+    const name = text.slice(0, equals).replace(/\s/g, '');
     const key = KEYS.get(name.toLowerCase());
     if (!key) {
       const near = nearest(
         name,
         Array.from(KEYS.values(), (one) => one.name),
       );
-      problem(
-        line,
-        name.length > 32 ? 'unknown key' : `unknown key ${quote(name)}`,
-        near && `did you mean ${near}?`,
-      );
-      continue;
+      // A longer name may be a secret that lost its key; it ends in the "=" of its base64.
+      const problem = name.length > 32 ? 'unknown key' : `unknown key ${quote(name)}`;
+      this.#problem(line, problem, near && `did you mean ${near}?`);
+      return;
     }
     if (section === 'none') {
-      problem(line, `${key.name} stands before any section`, `put [${key.section}] above it`);
-      continue;
+      this.#problem(line, `${key.name} stands before any section`, `put [${key.section}] above it`);
+      return;
     }
-    const found = peer ? 'Peer' : 'Interface';
-    if (key.section !== found) {
-      problem(line, `${key.name} does not belong into [${found}]`, `move it to [${key.section}]`);
-      continue;
+    if (key.section !== section.kind) {
+      this.#problem(
+        line,
+        `${key.name} does not belong into [${section.kind}]`,
+        `move it to [${key.section}]`,
+      );
+      return;
     }
-    if (peer) peer.isUntouched = false;
-    const draft: InterfaceDraft | PeerDraft = peer ?? device;
-    if (key.isSingle && draft.seen.has(key.name))
-      warnings.push({ line, message: `${key.name} occurs again; the last one counts` });
-    draft.seen.add(key.name);
-    const outcome = key.read(draft, stripped.slice(equals + 1).trim());
-    if (outcome.problem !== undefined) problem(line, `${key.name} ${outcome.problem}`);
-    if (outcome.warning !== undefined) warnings.push({ line, message: `${key.name} ${outcome.warning}` });
+    if (key.isSingle && section.seen.has(key.name))
+      this.#warnings.push({ line, message: `${key.name} occurs again; the last one counts` });
+    section.seen.add(key.name);
+    if (section.kind === 'Peer') section.isUntouched = false;
+    const { problem, warning } = key.read(section, text.slice(equals + 1).trim());
+    if (problem !== undefined) this.#problem(line, `${key.name} ${problem}`);
+    if (warning !== undefined) this.#warnings.push({ line, message: `${key.name} ${warning}` });
   }
 
-  const last = peers.at(-1);
-  if (pendingName !== undefined && last && last.name === undefined) last.name = pendingName;
-  const lineOfKey = new Map<string, number>();
-  for (const { publicKey, line, seen } of peers) {
-    if (!publicKey) {
-      if (!seen.has('PublicKey')) problem(line, '[Peer] lacks a PublicKey');
-      continue;
+  #checkPeers(): void {
+    const lines = new Map<string, number>();
+    for (const { publicKey, line, seen } of this.#peers) {
+      if (!publicKey) {
+        // A key that is there but wrong was reported in its own line.
+        if (!seen.has('PublicKey')) this.#problem(line, '[Peer] lacks a PublicKey');
+        continue;
+      }
+      const before = lines.get(publicKey.hex);
+      if (before !== undefined)
+        this.#warnings.push({
+          line,
+          message: `the [Peer] of line ${before} occurs again; its AllowedIPs are replaced`,
+        });
+      lines.set(publicKey.hex, line);
     }
-    const before = lineOfKey.get(publicKey.hex);
-    if (before !== undefined)
-      warnings.push({
-        line,
-        message: `the [Peer] of line ${before} occurs again; its AllowedIPs are replaced`,
-      });
-    lineOfKey.set(publicKey.hex, line);
   }
-  problems.sort((a, b) => a.line - b.line);
-  warnings.sort((a, b) => a.line - b.line);
-  if (problems.length > 0) return { conf: undefined, problems, warnings };
-  return { conf: { device: device.section, peers: peers.map(finishPeer) }, problems, warnings };
+
+  #problem(line: number, message: string, hint?: string): void {
+    this.#problems.push(hint === undefined ? { line, message } : { line, message, hint });
+  }
 }
 
 /** Parses a file or throws its first problem as `wg0.conf:7: ...`. Warnings come as text with their place. */
@@ -200,8 +228,8 @@ export function interfaceNameOf(path: string): string {
 }
 
 function finishPeer(draft: PeerDraft): PeerSection {
-  const { line: _line, seen: _seen, isUntouched: _isUntouched, publicKey, ...rest } = draft;
-  // checkWgConf has refused files with a peer that lacks its key.
+  const { kind: _kind, line: _line, seen: _seen, isUntouched: _isUntouched, publicKey, ...rest } = draft;
+  // ConfReader has refused files with a peer that lacks its key.
   return { ...rest, publicKey: publicKey as PublicKey };
 }
 
