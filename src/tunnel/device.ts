@@ -16,7 +16,7 @@ import { Deadlines } from './deadlines.ts';
 import { HandshakeQueue } from './handshake-queue.ts';
 import { IndexTable } from './index-table.ts';
 import type { LaneEvents, LaneHost } from './lane/control.ts';
-import { DropCounters, type DropReason } from './lane/drops.ts';
+import { DROP_REASONS, DropCounters, type DropReason } from './lane/drops.ts';
 import { Peer, type PeerContext } from './peer.ts';
 
 /** Until the TUN device says otherwise. */
@@ -134,6 +134,7 @@ export class Device implements Configurable, LaneEvents {
       if (this.#isClosed) return;
       await this.#down();
       this.#isClosed = true;
+      this.#options.logger.log('debug', 'dropped_packets', this.#dropped());
       for (const peer of this.#peers.values()) peer.remove();
       this.#peers.clear();
       this.#peersById.clear();
@@ -198,6 +199,11 @@ export class Device implements Configurable, LaneEvents {
   /** Packets dropped since the start, on either plane. */
   dropped(reason: DropReason): bigint {
     return this.#drops.get(reason) + this.#lane.dropped(reason);
+  }
+
+  #dropped(): Record<string, number> {
+    const counts = DROP_REASONS.map((reason) => [reason, Number(this.dropped(reason))] as const);
+    return Object.fromEntries(counts.filter(([, count]) => count > 0));
   }
 
   /** Handshakes come faster than they are served: cookies are demanded. */
