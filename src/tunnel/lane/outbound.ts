@@ -101,18 +101,17 @@ export class Outbound {
   }
 
   sendStaged(peer: LanePeer, now: number): void {
-    if (peer.staged.length === 0) return;
-    const keypair = this.#usable(peer, now);
-    if (!keypair || !this.#tables.hasEndpoint(peer)) {
-      this.#tables.note(peer, ACTIVITY.needsSession);
-      return;
-    }
-    for (const packet of peer.staged) {
+    let sent = 0;
+    for (const packet of this.#tables.hasEndpoint(peer) ? peer.staged : []) {
+      const keypair = this.#usable(peer, now);
+      if (!keypair) break;
       const at = this.#slot() + TRANSPORT.content;
       this.#arena.u8.set(packet, at);
       this.#enqueue(peer, keypair, at, packet.length, now);
+      sent++;
     }
-    this.#forgetStaged(peer);
+    this.#forgetStaged(peer, sent);
+    if (peer.staged.length > 0) this.#tables.note(peer, ACTIVITY.needsSession);
     this.flush();
   }
 
@@ -124,7 +123,7 @@ export class Outbound {
 
   dropStaged(peer: LanePeer): void {
     for (const packet of peer.staged) if (packet.length > 0) this.#drops.count(DROP.no_session);
-    this.#forgetStaged(peer);
+    this.#forgetStaged(peer, peer.staged.length);
   }
 
   /** Sends a handshake message to an endpoint record, or to a copy of it when `endpoint` is an array. */
@@ -231,20 +230,23 @@ export class Outbound {
   #stage(peer: LanePeer, at: number, length: number): void {
     this.#tables.note(peer, ACTIVITY.needsSession);
     const { staged } = peer;
-    if (staged.length >= MAX_STAGED_PACKETS || this.#stagedBytes + length > MAX_STAGED_BYTES) {
+    while (staged.length >= MAX_STAGED_PACKETS || this.#stagedBytes + length > MAX_STAGED_BYTES) {
       const oldest = staged.shift();
-      this.#drops.count(DROP.staged_overflow);
-      // Nothing of this peer waits, so the total is used up by others: this packet is the one to go.
-      if (!oldest) return;
+      if (!oldest) {
+        // Nothing of this peer waits, so the total is used up by others: this packet is the one to go.
+        this.#drops.count(DROP.staged_overflow);
+        return;
+      }
       this.#stagedBytes -= oldest.length;
+      if (oldest.length > 0) this.#drops.count(DROP.staged_overflow);
     }
     staged.push(this.#arena.u8.slice(at, at + length));
     this.#stagedBytes += length;
   }
 
-  #forgetStaged(peer: LanePeer): void {
-    for (const packet of peer.staged) this.#stagedBytes -= packet.length;
-    peer.staged.length = 0;
+  /** The oldest `count`. */
+  #forgetStaged(peer: LanePeer, count: number): void {
+    for (const packet of peer.staged.splice(0, count)) this.#stagedBytes -= packet.length;
   }
 
   /** Drops the packet and tells its sender by ICMP, as the kernel does and wireguard-go does not. */
