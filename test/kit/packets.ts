@@ -32,3 +32,34 @@ export function ipv6Packet(from: string, to: string, size: number, serial = 0): 
   for (let i = 40; i < size; i++) packet[i] = (i * 31 + serial) & 255;
   return packet;
 }
+
+/** The Internet checksum of RFC 1071 by its definition, slowly. Zero over bytes that contain a right checksum. */
+export function internetChecksum(bytes: Uint8Array): number {
+  let sum = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    sum += (bytes[i] as number) * (i % 2 === 0 ? 256 : 1);
+    if (sum > 0xffff) sum -= 0xffff;
+  }
+  return 0xffff - sum;
+}
+
+/** A packet with that ECN field and DSCP; the IPv4 header checksum is right again. */
+export function withTrafficClass(packet: Uint8Array, trafficClass: number): Uint8Array {
+  const marked = packet.slice();
+  if ((marked[0] as number) >> 4 === 6) {
+    marked[0] = 0x60 | (trafficClass >> 4);
+    marked[1] = ((trafficClass & 15) << 4) | ((marked[1] as number) & 15);
+    return marked;
+  }
+  marked[1] = trafficClass;
+  marked.fill(0, 10, 12);
+  const sum = internetChecksum(marked.subarray(0, 20));
+  marked[10] = sum >> 8;
+  marked[11] = sum & 255;
+  return marked;
+}
+
+export function trafficClassOf(packet: Uint8Array): number {
+  if ((packet[0] as number) >> 4 === 4) return packet[1] as number;
+  return (((packet[0] as number) & 15) << 4) | ((packet[1] as number) >> 4);
+}
