@@ -58,8 +58,3 @@ export function withTrafficClass(packet: Uint8Array, trafficClass: number): Uint
   marked[11] = sum & 255;
   return marked;
 }
-
-export function trafficClassOf(packet: Uint8Array): number {
-  if ((packet[0] as number) >> 4 === 4) return packet[1] as number;
-  return (((packet[0] as number) & 15) << 4) | ((packet[1] as number) >> 4);
-}
