@@ -16,6 +16,7 @@ import type { PeerState } from './config.ts';
 import type { Deadlines } from './deadlines.ts';
 import { ENDPOINT, decodeEndpoint, encodeEndpoint, formatEndpoint, type Endpoint } from './endpoint.ts';
 import type { IndexTable } from './index-table.ts';
+import { Keypairs, type Keypair } from './keypairs.ts';
 import { ACTIVITY, type LaneHost } from './lane/control.ts';
 import { PeerTimers, type TimerActions } from './timers.ts';
 
@@ -28,13 +29,6 @@ export interface PeerContext {
   readonly indices: IndexTable<Peer>;
   readonly deadlines: Deadlines;
   readonly logger: Logger;
-}
-
-/** A session; its keys are in the lane. */
-interface Keypair {
-  /** Receiver index. */
-  readonly index: number;
-  readonly createdAtMs: number;
 }
 
 export class Peer implements TimerActions {
@@ -51,10 +45,7 @@ export class Peer implements TimerActions {
   readonly handshake: Handshake;
   /** Index of the initiation in flight, 0 = none. */
   #initiationIndex = 0;
-  /** Those that may receive (whitepaper section 6, the kernel's noise_keypairs); the lane sends with `current`. */
-  #previous: Keypair | undefined;
-  #current: Keypair | undefined;
-  #next: Keypair | undefined;
+  readonly #keypairs: Keypairs;
   #endpoint: Endpoint | undefined;
   #lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
   #lastHandshakeWallMs = 0;
@@ -71,6 +62,10 @@ export class Peer implements TimerActions {
     this.timers = new PeerTimers(publicKey.toString(), context.deadlines, context.random, this);
     this.cookies = new CookieGenerator(context.crypto, publicKey);
     this.handshake = new Handshake(identity, publicKey, this.#presharedKey, context.random);
+    this.#keypairs = new Keypairs(({ index }) => {
+      context.lane.removeKeypair(index);
+      context.indices.release(index);
+    });
     context.lane.addPeer(id);
   }
 
@@ -80,13 +75,7 @@ export class Peer implements TimerActions {
   setIdentity(identity: LocalIdentity | undefined): void {
     this.#dropInitiation();
     this.handshake.rekey(identity);
-    this.#dropKeypair(this.#next);
-    this.#next = undefined;
-    if (this.#current) {
-      this.#dropKeypair(this.#previous);
-      this.#previous = this.#current;
-      this.#current = undefined;
-    }
+    this.#keypairs.retire();
     this.#context.lane.useKeypair(this.id, 0);
     this.#lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
   }
@@ -178,11 +167,7 @@ export class Peer implements TimerActions {
 
   /** The initiator used the session that this side made as responder: from now on this side may, too. */
   confirmed(index: number): void {
-    if (index !== this.#next?.index) return;
-    this.#dropKeypair(this.#previous);
-    this.#previous = this.#current;
-    this.#current = this.#next;
-    this.#next = undefined;
+    if (!this.#keypairs.confirmed(index)) return;
     // Its answer would only make a session that the other side has not asked for.
     this.#dropInitiation();
     this.#handshakeComplete();
@@ -231,10 +216,7 @@ export class Peer implements TimerActions {
       return;
     }
     this.#lastSentHandshakeMs = now;
-    this.#dropKeypair(this.#next);
-    this.#dropKeypair(this.#previous);
-    this.#previous = undefined;
-    this.#next = this.#addKeypair(keys, now);
+    this.#keypairs.derivedAsResponder(this.#addKeypair(keys, now));
     this.#sendHandshake(message, now);
     this.#logger.log('debug', 'handshake_response_sent');
   }
@@ -248,11 +230,7 @@ export class Peer implements TimerActions {
     this.#received(RESPONSE.size, from, now);
     const keys = this.handshake.deriveKeypair();
     if (!keys) return false;
-    this.#dropKeypair(this.#previous);
-    if (this.#next) this.#dropKeypair(this.#current);
-    this.#previous = this.#next ?? this.#current;
-    this.#next = undefined;
-    this.#current = this.#addKeypair(keys, now);
+    this.#keypairs.derivedAsInitiator(this.#addKeypair(keys, now));
     this.#context.lane.useKeypair(this.id, keys.localIndex);
     this.#handshakeComplete();
     // The first transport packet confirms the keys to the responder: whatever waits, or else a keepalive.
@@ -276,8 +254,7 @@ export class Peer implements TimerActions {
   }
 
   zeroKeys(): void {
-    for (const keypair of [this.#previous, this.#current, this.#next]) this.#dropKeypair(keypair);
-    this.#previous = this.#current = this.#next = undefined;
+    this.#keypairs.clear();
     this.#dropInitiation();
     this.handshake.clear();
     this.#context.lane.dropStaged(this.id);
@@ -298,7 +275,8 @@ export class Peer implements TimerActions {
   }
 
   #hasSession(now: number): boolean {
-    return this.#current !== undefined && now - this.#current.createdAtMs < REJECT_AFTER_TIME;
+    const { current } = this.#keypairs;
+    return current !== undefined && now - current.createdAtMs < REJECT_AFTER_TIME;
   }
 
   #received(size: number, from: Uint8Array, now: number): void {
@@ -347,11 +325,5 @@ export class Peer implements TimerActions {
     keys.zero();
     this.timers.sessionDerived(now);
     return { index: keys.localIndex, createdAtMs: now };
-  }
-
-  #dropKeypair(keypair: Keypair | undefined): void {
-    if (!keypair) return;
-    this.#context.lane.removeKeypair(keypair.index);
-    this.#context.indices.release(keypair.index);
   }
 }
