@@ -12,7 +12,7 @@ import { Stranger } from '../../kit/stranger.ts';
 interface Scene extends Pair {
   readonly stranger: Stranger;
   /** Counted beside the one reason that the scene is about. */
-  expect(reason: DropReason, count: number): void;
+  readonly expect: (reason: DropReason, count: number) => void;
 }
 
 /** For each reason something that makes Bob drop one packet because of it. */
