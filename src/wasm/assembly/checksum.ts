@@ -21,9 +21,9 @@ function addWords(sums: v128, a: v128): v128 {
 
 /** One's complement sum of 16 bits, of words read as little-endian numbers: `networkSum` of core/checksums swaps. */
 function fold(sum: u64): u32 {
+  // Fewer than 2^30 words, so these are below 2^32 + 2^30, then 2^17 - 1, then 2^16.
   sum = (sum & 0xffffffff) + (sum >> 32);
   sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
   return sum as u32;
 }

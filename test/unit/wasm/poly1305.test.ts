@@ -110,6 +110,62 @@ test('texts in lanes side by side give the right tags for extreme keys and bytes
   }
 });
 
+const P = (1n << 130n) - 5n;
+const BLOCK = 1n << 128n;
+
+/** r = 1: the hash is the plain sum of the blocks, each with its bit 128, and of the length block. */
+const PLAIN_SUM_KEYS = [0, 0xff].map((s) => keyOf(EXTREME_R[2] as Uint8Array, s));
+
+function textOf(blocks: readonly bigint[]): Uint8Array {
+  return Uint8Array.from({ length: 16 * blocks.length }, (_, i) =>
+    Number(((blocks[i >> 4] as bigint) >> BigInt(8 * (i & 15))) & 0xffn),
+  );
+}
+
+/** A text in which the blocks from `first` on make the plain sum congruent to `wanted`. */
+function textWithSum(count: number, first: number, wanted: bigint): Uint8Array {
+  const fixed = BigInt(count + 1) * BLOCK + (BigInt(16 * count) << 64n);
+  let missing = (((wanted - fixed) % P) + P) % P;
+  const blocks = Array.from({ length: count }, () => 0n);
+  for (let i = 0; i < count && missing > 0n; i++) {
+    const share = missing < BLOCK ? missing : BLOCK - 1n;
+    blocks[(first + i) % count] = share;
+    missing -= share;
+  }
+  return textOf(blocks);
+}
+
+test('a hash at either end of 0 .. p - 1 is fully reduced before s is added', () => {
+  for (const key of PLAIN_SUM_KEYS) {
+    for (let count = 4; count <= 40; count++) {
+      for (let wanted = -8n; wanted <= 8n; wanted++) {
+        const messages = Array.from({ length: GROUP_SIZE }, (_, first) => ({
+          key,
+          text: textWithSum(count, first, wanted),
+        }));
+        assertTags(messages);
+        for (const message of messages) assertTags([message]);
+      }
+    }
+  }
+});
+
+test('the sum of four lanes carries correctly when its lowest piece is about to overflow', () => {
+  const random = seededRandom(2);
+  for (const key of PLAIN_SUM_KEYS) {
+    for (let count = 11; count <= 26; count++) {
+      for (let distance = 1n; distance <= 64n; distance++) {
+        const blocks = Array.from({ length: count }, () =>
+          BigInt(`0xff${Buffer.from(randomBytes(random, 15)).toString('hex')}`),
+        );
+        const low = blocks.reduce((sum, block) => sum + block, 0n) & 0x3ffffffn;
+        blocks[0] = (blocks[0] as bigint) + ((1n << 26n) - distance - low);
+        assertTags([{ key, text: textOf(blocks) }]);
+      }
+    }
+  }
+});
+
 test('any group of any lengths gives the right tags (5000 random groups)', () => {
   const random = seededRandom(1);
   const pick = <T>(from: readonly T[]) => from[uniform(random, from.length)] as T;
