@@ -26,7 +26,7 @@ export const LIVE: u32 = 0x6c697665;
 export const KEY_SLOT_SIZE: usize = 64;
 
 // Offsets from SCRATCH. The part from 0 to AEAD_END holds key material during a batch and is wiped at its end.
-//   ChaCha20 keeps 16 words of 8 lanes (512 bytes) as 16 rows of 32 bytes: lane L of word W is the u32 at 32 * W + 4 * L.
+// ChaCha20 keeps 16 words of 8 lanes (512 bytes) as 16 rows of 32 bytes: lane L of word W is the u32 at 32 * W + 4 * L.
 export const APART: usize = 0; // ChaCha20 input, eight blocks of up to eight packets
 export const ALONG: usize = 512; // ChaCha20 input, eight consecutive blocks of one packet
 export const STATE: usize = 1024; // ChaCha20 working state

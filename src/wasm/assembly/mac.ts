@@ -1,6 +1,6 @@
 // The Poly1305 tags of a group of packets: RFC 8439 section 2.8 without additional data, that is Poly1305 over the
-// ciphertext, zeros up to a multiple of 16 bytes, 8 zero bytes (the length of the data that is not there) and the length
-// of the ciphertext as 64 bits.
+// ciphertext, zeros up to a multiple of 16 bytes, 8 zero bytes (the length of the data that is not there) and the
+// length of the ciphertext as 64 bits.
 //
 // Nothing may be written behind a packet, so the padded last block and the length block, the "tail", are built in the
 // working area. The whole blocks before it, the "body", are read where they lie.
@@ -100,7 +100,8 @@ function tagsInLanes(first: usize, lanes: u32): void {
 
 /**
  * Tag of one packet: lane i takes every fourth block, so h is multiplied by r^4 for each, and at the end lane i by
- * r^(4 - i). The body has two blocks or more. The first group is the short one; its blocks sit in the last lanes, behind zeros.
+ * r^(4 - i). The first group is the short one; its blocks sit in the last lanes, behind zeros. The last group is two
+ * blocks of the body, of which there have to be as many, and the tail.
  */
 function tagAlone(packet: usize): void {
   const key = SCRATCH + ONE_TIME_KEYS + 4 * packet;
@@ -164,7 +165,7 @@ function chooseLanes(first: usize, count: usize): u32 {
       leastCost = cost;
       best = lanes;
     }
-    // So short a text costs less in the lanes than its powers of r alone.
+    // So short a text costs less in the lanes than its powers of r alone, and may be too short for `tagAlone`.
     if (longest < ALONE_SETUP) break;
     costAlone += (longest >> 2) + ALONE_SETUP;
     lanes &= ~(1 << (laneOfLongest as u32));

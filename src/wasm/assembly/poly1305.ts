@@ -4,12 +4,13 @@
 // numbers and adds neighbours, does most of the work in one instruction. In each 32-bit lane
 //   h = sum of h_i * 2^(13 i),  kept as five vectors H_k = h_2k | h_2k+1 << 16,  0 <= h_i < 2^13
 //   r = sum of r_i * 2^(13 i),  with -2^12 <= r_i <= 2^12 (centred)
-// As 2^130 = 5 (mod p), column j of h * r is the sum over i of h_i * r'_j-i where r'_n = r_n for n >= 0 and 5 r_n+10 for
-// n < 0. With P_n = (r'_n, r'_n-1) that is the sum over k of dot(H_k, P_j-2k): fifty dots for a product of four lanes.
+// As 2^130 = 5 (mod p), column j of h * r is the sum over i of h_i * r'_j-i where r'_n = r_n for n >= 0 and 5 r_n+10
+// for n < 0. With P_n = (r'_n, r'_n-1) that is the sum over k of dot(H_k, P_j-2k): fifty dots for a product of four
+// lanes.
 //
-// Why 32 bits suffice: |5 r_i| < 2^15 fits a signed 16-bit factor; the worst column, j = 0, has one product with r_i and
-// nine with 5 r_i, so |column| <= (1 + 9 * 5) * 2^13 * 2^12 < 1.55e9; a message piece adds less than 2^26, a carry less
-// than 2^19, and the excess of h_1 (below) 2^22: together less than 1.63e9 < 2^31.
+// Why 32 bits suffice: |5 r_i| < 2^15 fits a signed 16-bit factor; the worst column, j = 0, has one product with r_i
+// and nine with 5 r_i, so |column| <= (1 + 9 * 5) * 2^13 * 2^12 < 1.55e9; a message piece adds less than 2^26, a carry
+// less than 2^19, and the excess of h_1 (below) 2^22: together less than 1.63e9 < 2^31.
 import { SCRATCH, LIMBS, HASH } from './layout';
 import { add, and, or, shl, shr, splat, low32, high32, low64, high64 } from './vector';
 
@@ -255,8 +256,8 @@ export function sumLanes(): void {
 }
 
 /**
- * RFC 8439 section 2.5: tag = (h mod p + s) mod 2^128 of one lane of LIMBS, whose limbs are below 2^16. s is in rows 4-7
- * of the one-time keys; `key` points to its lane in row 0. No branch depends on the values.
+ * RFC 8439 section 2.5: tag = (h mod p + s) mod 2^128 of one lane of LIMBS, whose limbs are below 2^16. s is in rows
+ * 4-7 of the one-time keys; `key` points to its lane in row 0. No branch depends on the values.
  */
 export function finish(lane: usize, key: usize, tag: usize): void {
   const limbs = SCRATCH + LIMBS + 4 * lane;
