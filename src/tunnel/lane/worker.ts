@@ -21,7 +21,10 @@ import type { FromWorker, ToWorker, WorkerSetup } from './worker-protocol.ts';
 const PACKETS_PER_TURN = 256;
 /** A full socket may hold the lane up this long; then the datagram is lost, as on any full queue. */
 const MAX_SEND_WAIT_MS = 10;
-/** Activity moves timers of seconds: under load it is reported this often and not for every batch. */
+/**
+ * Activity moves timers of seconds: it is reported this much later, so that a packet does not wake the control
+ * thread, which would compete with it for the processor.
+ */
 const ACTIVITY_INTERVAL_MS = 5;
 const URGENT_ACTIVITY: number = ACTIVITY.needsSession | ACTIVITY.rekeyOnSend | ACTIVITY.rekeyOnReceive;
 
@@ -36,7 +39,8 @@ class LaneWorker {
   #events: EventMessage[] = [];
   /** Something in `#events` should not wait. */
   #isUrgent = false;
-  #reportedAtMs = 0;
+  /** When the oldest event in `#events` came. */
+  #waitingSinceMs = 0;
   #isTunGone = false;
 
   constructor(port: MessagePort, setup: WorkerSetup) {
@@ -69,8 +73,8 @@ class LaneWorker {
       if (this.#wake.clear() && !this.#takeMessages()) return;
       // Both directions get their turns until neither has anything left.
       const isBusy = this.#outbound() + this.#inbound() > 0;
-      this.#report(isBusy);
-      if (!isBusy) this.#poll.wait(-1);
+      this.#report();
+      if (!isBusy) this.#poll.wait(this.#events.length === 0 ? -1 : ACTIVITY_INTERVAL_MS);
     }
   }
 
@@ -91,15 +95,13 @@ class LaneWorker {
   }
 
   #collect(event: EventMessage): void {
-    this.#events.push(event);
+    if (this.#events.push(event) === 1) this.#waitingSinceMs = systemClock.now();
     if (event[0] !== 'activity' || (event[2] & URGENT_ACTIVITY) !== 0) this.#isUrgent = true;
   }
 
-  #report(isBusy: boolean): void {
+  #report(): void {
     if (this.#events.length === 0) return;
-    const now = systemClock.now();
-    if (isBusy && !this.#isUrgent && now - this.#reportedAtMs < ACTIVITY_INTERVAL_MS) return;
-    this.#reportedAtMs = now;
+    if (!this.#isUrgent && systemClock.now() - this.#waitingSinceMs < ACTIVITY_INTERVAL_MS) return;
     this.#isUrgent = false;
     this.#post({ kind: 'events', events: this.#events });
     this.#events = [];
