@@ -28,12 +28,15 @@ export async function takeDown(interfaceName: string, dependencies: DownDependen
     for (let waitedMs = 0; isPresent() && waitedMs < PATIENCE_MS; waitedMs += POLL_MS) await sleep(POLL_MS);
     system.deleteInterface(interfaceName);
     await undoLeftovers(interfaceName, dependencies);
+    undoStore.markEnded(interfaceName);
     return;
   }
   if (system.hasInterface(interfaceName))
     throw new AppError('not_found', `${interfaceName} is not a userspace WireGuard interface`, {
       hint: `"wg-quick down ${interfaceName}" or "ip link delete ${interfaceName}" removes it`,
     });
+  // What a killed process left behind.
+  undoStore.markEnded(interfaceName);
   if (!(await undoLeftovers(interfaceName, dependencies)))
     throw new AppError(
       'not_found',

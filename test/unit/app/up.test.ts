@@ -349,8 +349,11 @@ test('down ends a running interface and waits for the end', async (t) => {
 test('down cleans up after a killed process', async (t) => {
   const self = setting(t);
   const rules = [{ family: 4, table: 51820, fwmark: 51820, invert: true }] as const;
-  self.dependencies.undoStore.save({ interfaceName: 'wg0', rules, firewallFamilies: [], hasDns: true });
+  const { undoStore } = self.dependencies;
+  undoStore.save({ interfaceName: 'wg0', rules, firewallFamilies: [], hasDns: true });
+  undoStore.markRunning('wg0');
   await takeDown('wg0', downDependencies(self));
+  assert.ok(!undoStore.isRunning('wg0'));
   assert.deepEqual(self.log, ['unset dns', 'delete rule 51820']);
 });
 
