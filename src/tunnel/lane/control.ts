@@ -59,7 +59,10 @@ export interface LaneEvents {
   handshake(datagram: Uint8Array, endpoint: Uint8Array): void;
   /** What happened at a peer since the last such event: ACTIVITY bits. */
   activity(peer: number, bits: number): void;
-  /** The first authenticated packet on the latest keypair that this side made as responder; the lane sends with it now. */
+  /**
+   * The first authenticated packet on a keypair that this side made as responder. The lane sends with it now, unless
+   * `useKeypair` has named another one since it was added.
+   */
   confirmed(peer: number, index: number): void;
   /** An authenticated packet came from another endpoint, which is in use now. */
   roamed(peer: number, endpoint: Uint8Array): void;

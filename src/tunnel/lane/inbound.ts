@@ -129,10 +129,13 @@ export class Inbound {
     const i = this.#source[entry] as number;
     const length = open.length(entry);
     this.#tables.countBytes(peer, PEER_RECORD.rxBytes, TRANSPORT.content + length + AEAD_TAG_SIZE);
+    if (!keypair.isConfirmed) {
+      keypair.isConfirmed = true;
+      this.#confirmed.push(keypair);
+    }
     if (keypair === peer.next) {
       peer.current = keypair;
       peer.next = undefined;
-      this.#confirmed.push(keypair);
     }
     this.#roam(peer, this.#datagrams.endpoint[i] as number);
 

@@ -29,6 +29,8 @@ export class LaneKeypair {
   sendLow = 0;
   sendHigh = 0;
   readonly replay = new ReplayWindow();
+  /** Something authenticated came on it. An initiator's keypair is confirmed by the response. */
+  isConfirmed: boolean;
   /** The early rekey on receive was asked for; once per session. */
   rekeyAsked = false;
 
@@ -40,6 +42,7 @@ export class LaneKeypair {
     this.receiveKey = aead.addKey(init.receiveKey);
     this.isInitiator = init.isInitiator;
     this.createdAtMs = init.createdAtMs;
+    this.isConfirmed = init.isInitiator;
   }
 }
 

@@ -200,7 +200,11 @@ test('keypairs: they follow each other by these rules, and each is dropped once'
     assert.equal(dropped.join(' '), expected, events);
     keypairs.clear();
     const all = [...events.matchAll(/[ir](\d)/g)].map(([, index]) => Number(index));
-    assert.deepEqual(dropped.toSorted((a, b) => a - b), all, events);
+    assert.deepEqual(
+      dropped.toSorted((a, b) => a - b),
+      all,
+      events,
+    );
     assert.equal(keypairs.current, undefined);
   }
 });

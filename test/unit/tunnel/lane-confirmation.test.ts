@@ -95,5 +95,14 @@ test('key confirmation: a choice of the control plane that was made meanwhile st
   network.deliver();
   responder.lane.pumpInbound();
   assert.equal(responder.tun.delivered.length, 1);
-  assert.deepEqual(responder.confirmed, []);
+  // The control plane hears that the other side uses it, and the lane goes on with what it was told.
+  assert.deepEqual(responder.confirmed, [OLD]);
+  const sent: number[] = [];
+  network.intercept((datagram) => {
+    sent.push(readU32le(datagram.bytes, TRANSPORT.receiver));
+    return [];
+  });
+  responder.tun.inject(ipv4Packet('10.0.0.2', '10.0.0.1', 100));
+  responder.lane.pumpOutbound(1);
+  assert.deepEqual(sent, [NEW]);
 });
