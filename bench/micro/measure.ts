@@ -11,6 +11,29 @@ export function nanoseconds(run: () => void): number {
   return (results[REPETITIONS >> 1] as number) * 1e6;
 }
 
+const ROUNDS = 40;
+const ROUND_MS = 4;
+
+/**
+ * Nanoseconds of each of several operations: the least of many short rounds, taken in turns. For differences between
+ * operations, which medians of one after the other blur on a machine that others use too.
+ */
+export function leastNanoseconds(runs: readonly (() => void)[]): number[] {
+  const counts = runs.map((run) => {
+    let count = 1;
+    while (time(run, count) < ROUND_MS) count *= 2;
+    return count;
+  });
+  const least = runs.map(() => Number.POSITIVE_INFINITY);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [i, run] of runs.entries()) {
+      const count = counts[i] as number;
+      least[i] = Math.min(least[i] as number, time(run, count) / count);
+    }
+  }
+  return least.map((ms) => ms * 1e6);
+}
+
 /** Milliseconds of `count` runs. */
 function time(run: () => void, count: number): number {
   const start = performance.now();
