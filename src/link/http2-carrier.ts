@@ -1,0 +1,67 @@
+/** A CreateStream call on a node:http2 server stream. */
+import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { type Status, statusTrailers } from './grpc-status.ts';
+import type { StreamCarrier, TunnelStream } from './tunnel-stream.ts';
+
+const { HTTP2_HEADER_CONTENT_TYPE, HTTP2_HEADER_STATUS, NGHTTP2_CANCEL } = constants;
+
+export class Http2Carrier implements StreamCarrier {
+  readonly #stream: ServerHttp2Stream;
+  readonly #headers: OutgoingHttpHeaders;
+  /** Set right after the stream was admitted. */
+  tunnel: TunnelStream | undefined;
+  /** Told when a status is on its way. */
+  onEnding: () => void = () => {};
+  #status: Status | undefined;
+  readonly #written = (): void => this.tunnel?.written();
+
+  /** `headers` go out with the first answer. */
+  constructor(stream: ServerHttp2Stream, headers: OutgoingHttpHeaders = {}) {
+    this.#stream = stream;
+    this.#headers = {
+      [HTTP2_HEADER_STATUS]: 200,
+      [HTTP2_HEADER_CONTENT_TYPE]: 'application/grpc',
+      ...headers,
+    };
+    stream.on('wantTrailers', () => this.#sendTrailers());
+  }
+
+  /** Tells the client that its stream is open. */
+  accept(): void {
+    const stream = this.#stream;
+    if (!stream.headersSent && !stream.destroyed) stream.respond(this.#headers, { waitForTrailers: true });
+  }
+
+  write(chunk: Uint8Array): void {
+    if (this.#status !== undefined || this.#stream.destroyed) return;
+    this.accept();
+    this.#stream.write(chunk, this.#written);
+  }
+
+  end(status: Status): void {
+    if (this.#status !== undefined) return;
+    this.#status = status;
+    const stream = this.#stream;
+    if (stream.destroyed) return;
+    this.onEnding();
+    if (stream.headersSent) {
+      stream.end();
+      return;
+    }
+    stream.respond({ ...this.#headers, ...statusTrailers(status) }, { endStream: true });
+  }
+
+  /** Gives up on a client that does not take the status, or keeps its half open behind it. */
+  abort(): void {
+    if (!this.#stream.destroyed) this.#stream.close(NGHTTP2_CANCEL);
+  }
+
+  get isEnding(): boolean {
+    return this.#status !== undefined;
+  }
+
+  #sendTrailers(): void {
+    if (!this.#status || this.#stream.destroyed) return;
+    this.#stream.sendTrailers(statusTrailers(this.#status));
+  }
+}

@@ -1,0 +1,136 @@
+/** Datagrams into one stream: coalesced while the stream takes them, queued while it does not. */
+import { type BlockPool, PacketQueue, type QueuedDatagram } from './packet-queue.ts';
+import { MAX_PEER_PACKET_OVERHEAD, peerPacketOverhead, writePeerPacketHeader } from './peer-packet.ts';
+
+/** The sending side of a stream, whatever transports it. */
+export interface StreamSender {
+  /** Sends the bytes and calls `StreamWriter.written` once they have left; until then they must not change. */
+  write(chunk: Uint8Array): void;
+}
+
+/** What HTTP/2 puts into one DATA frame unless told otherwise. */
+const CHUNK_SIZE = 16_384;
+
+/**
+ * Bytes on their way into the socket. Enough to keep it busy between two turns of the event loop, little enough to stay
+ * below 100 ms on a line of 10 Mbit/s; what exceeds it waits in the queue, which drops.
+ */
+export const MAX_IN_FLIGHT: number = 128 * 1024;
+
+/** Chunks that have been written and can be filled again. */
+export class ChunkPool {
+  readonly #free: Uint8Array[] = [];
+  readonly #maxFree: number;
+
+  constructor(maxFree = 256) {
+    this.#maxFree = maxFree;
+  }
+
+  take(size: number): Uint8Array {
+    if (size > CHUNK_SIZE) return new Uint8Array(size);
+    return this.#free.pop() ?? new Uint8Array(CHUNK_SIZE);
+  }
+
+  give(chunk: Uint8Array): void {
+    const whole = chunk.byteOffset === 0 ? new Uint8Array(chunk.buffer) : chunk;
+    if (whole.length === CHUNK_SIZE && this.#free.length < this.#maxFree) this.#free.push(whole);
+  }
+}
+
+export interface StreamPools {
+  readonly blocks: BlockPool;
+  readonly chunks: ChunkPool;
+}
+
+export function createStreamPools(blocks: BlockPool): StreamPools {
+  return { blocks, chunks: new ChunkPool() };
+}
+
+export class StreamWriter {
+  readonly #chunks: ChunkPool;
+  /** Outlives the stream: a stream that takes another one's place sends on what that had left. */
+  readonly queue: PacketQueue;
+  #sender: StreamSender | undefined;
+  #chunk: Uint8Array | undefined;
+  #used = 0;
+  /** Written chunks not yet gone, oldest first. */
+  readonly #inFlight: Uint8Array[] = [];
+  #inFlightBytes = 0;
+  readonly #next: QueuedDatagram = { bytes: new Uint8Array(0), at: 0, length: 0 };
+
+  constructor(pools: StreamPools) {
+    this.#chunks = pools.chunks;
+    this.queue = new PacketQueue(pools.blocks);
+  }
+
+  /** Sends through `sender` from now on; undefined queues everything. */
+  attach(sender: StreamSender | undefined): void {
+    this.#sender = sender;
+    this.#inFlight.length = 0;
+    this.#inFlightBytes = 0;
+    this.#chunk = undefined;
+    this.#used = 0;
+    if (sender) {
+      this.#drain();
+      this.flush();
+    }
+  }
+
+  get isAttached(): boolean {
+    return this.#sender !== undefined;
+  }
+
+  /** Something waits for `flush`. */
+  get isDirty(): boolean {
+    return this.#used > 0;
+  }
+
+  /** Copies the datagram. False when an older one had to go for it. */
+  send(bytes: Uint8Array, at: number, length: number): boolean {
+    if (!this.#sender || !this.queue.isEmpty || this.#isFull()) return !this.queue.push(bytes, at, length);
+    this.#append(bytes, at, length);
+    return true;
+  }
+
+  /** Hands on what `send` gathered. */
+  flush(): void {
+    if (!this.#chunk || this.#used === 0) return;
+    const chunk = this.#chunk.subarray(0, this.#used);
+    this.#chunk = undefined;
+    this.#used = 0;
+    this.#inFlight.push(chunk);
+    this.#inFlightBytes += chunk.length;
+    this.#sender?.write(chunk);
+  }
+
+  /** The oldest chunk has left. */
+  written(): void {
+    const chunk = this.#inFlight.shift();
+    if (!chunk) return;
+    this.#inFlightBytes -= chunk.length;
+    this.#chunks.give(chunk);
+    if (this.queue.isEmpty) return;
+    this.#drain();
+    this.flush();
+  }
+
+  #isFull(): boolean {
+    return this.#inFlightBytes + this.#used >= MAX_IN_FLIGHT;
+  }
+
+  #drain(): void {
+    while (!this.#isFull() && this.queue.peek(this.#next)) {
+      this.#append(this.#next.bytes, this.#next.at, this.#next.length);
+      this.queue.drop();
+    }
+  }
+
+  #append(bytes: Uint8Array, at: number, length: number): void {
+    const need = peerPacketOverhead(length) + length;
+    if (this.#chunk && this.#used + need > this.#chunk.length) this.flush();
+    this.#chunk ??= this.#chunks.take(length + MAX_PEER_PACKET_OVERHEAD);
+    const start = writePeerPacketHeader(this.#chunk, this.#used, length);
+    this.#chunk.set(bytes.subarray(at, at + length), start);
+    this.#used = start + length;
+  }
+}
