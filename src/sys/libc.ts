@@ -24,6 +24,7 @@ export interface Libc {
   fcntl(fd: number, command: number, argument: number): number;
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, address: number, size: number): number;
+  connect(fd: number, address: number, size: number): number;
   getsockname(fd: number, address: number, sizeAddress: number): number;
   getsockopt(fd: number, level: number, name: number, address: number, sizeAddress: number): number;
   setsockopt(fd: number, level: number, name: number, address: number, size: number): number;
@@ -33,6 +34,9 @@ export interface Libc {
   recvmmsg(fd: number, vector: number, count: number, flags: number, timeout: number): number;
   poll(fds: number, count: number, timeoutMs: number): number;
   eventfd(initial: number, flags: number): number;
+  /** Both move the calling thread only. */
+  unshare(flags: number): number;
+  setns(fd: number, type: number): number;
   errno(): number;
   /** Address of the first byte; valid while the buffer lives, and only for buffers that never move. */
   address(bytes: Uint8Array): number;
@@ -105,6 +109,7 @@ function bindFunctions(koffi: Koffi): Libc {
     fcntl: (fd, command, argument) => fcntl(fd, command, 'int64_t', argument) as number,
     socket: library.func('int socket(int family, int type, int protocol)'),
     bind: library.func('int bind(int fd, int64_t address, uint32_t size)'),
+    connect: library.func('int connect(int fd, int64_t address, uint32_t size)'),
     getsockname: library.func('int getsockname(int fd, int64_t address, int64_t size)'),
     getsockopt: library.func('int getsockopt(int fd, int level, int name, int64_t address, int64_t size)'),
     setsockopt: library.func('int setsockopt(int fd, int level, int name, int64_t address, uint32_t size)'),
@@ -116,6 +121,8 @@ function bindFunctions(koffi: Koffi): Libc {
     ),
     poll: library.func('int poll(int64_t fds, uint64_t count, int timeout)'),
     eventfd: library.func('int eventfd(uint32_t initial, int flags)'),
+    unshare: library.func('int unshare(int flags)'),
+    setns: library.func('int setns(int fd, int type)'),
     errno: () => koffi.errno(),
     address: (bytes) => Number(koffi.address(bytes)),
     koffi,

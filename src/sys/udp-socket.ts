@@ -35,7 +35,7 @@ export const UDP_SEGMENT = 103;
 export const UDP_GRO = 104;
 
 /** What the Linux kernel module and wireguard-go ask for: room for a burst of some 5,000 full datagrams. */
-const SOCKET_BUFFER_BYTES = 7 << 20;
+export const SOCKET_BUFFER_BYTES: number = 7 << 20;
 
 const ANY_V4: Address = new Uint8Array(4);
 const ANY_V6: Address = new Uint8Array(16);
@@ -114,6 +114,18 @@ export class UdpSocket {
     return this.#trySet(SOL_UDP, UDP_GRO, 1) === 0;
   }
 
+  /** Whether the kernel cuts a long message into datagrams (UDP_SEGMENT). */
+  supportsGso(): boolean {
+    // 0 is the default: nothing changes.
+    return this.#trySet(SOL_UDP, UDP_SEGMENT, 0) === 0;
+  }
+
+  /** What was granted of the 7 MiB that are asked for, in the unit of net.core.[rw]mem_max. */
+  buffers(): { readonly sendBytes: number; readonly receiveBytes: number } {
+    // The kernel doubles what it is asked for, to have room for its own structs (socket(7)).
+    return { sendBytes: this.#get(SO_SNDBUF) / 2, receiveBytes: this.#get(SO_RCVBUF) / 2 };
+  }
+
   /** Idempotence is the caller's business: the number may belong to another file afterwards. */
   close(): void {
     libc().close(this.fd);
@@ -122,6 +134,16 @@ export class UdpSocket {
   #trySet(level: number, name: number, value: number): number {
     this.#block.view.setUint32(0, value, true);
     return libc().setsockopt(this.fd, level, name, this.#block.address, 4);
+  }
+
+  #get(name: number): number {
+    const sizeAt = 32;
+    this.#block.view.setUint32(sizeAt, 4, true);
+    const { address } = this.#block;
+    if (libc().getsockopt(this.fd, SOL_SOCKET, name, address, address + sizeAt) < 0) {
+      throw systemError(`getsockopt ${name}`, libc().errno());
+    }
+    return this.#block.view.getUint32(0, true);
   }
 
   #set(level: number, name: number, value: number): void {

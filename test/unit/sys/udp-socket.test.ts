@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { SystemError } from '../../../src/core/errors.ts';
 import { hasLibc, libc } from '../../../src/sys/libc.ts';
 import { Block } from '../../../src/sys/memory.ts';
-import { UdpSocket } from '../../../src/sys/udp-socket.ts';
+import { SOCKET_BUFFER_BYTES, UdpSocket } from '../../../src/sys/udp-socket.ts';
 import { Namespace, requireRoot } from '../../kit/netns.ts';
 
 function option(socket: UdpSocket, level: number, name: number): number {
@@ -34,6 +34,21 @@ describe('UDP sockets', { skip: hasLibc() ? false : 'SKIPPED: needs Linux and ko
     }
     v4.close();
     v6.close();
+  });
+
+  test('the buffers are told in the unit in which they are asked for', () => {
+    const socket = new UdpSocket(4, 0);
+    const { sendBytes, receiveBytes } = socket.buffers();
+    assert.equal(2 * sendBytes, option(socket, 1, 7), 'SO_SNDBUF');
+    assert.equal(2 * receiveBytes, option(socket, 1, 8), 'SO_RCVBUF');
+    assert.ok(sendBytes > 0 && sendBytes <= SOCKET_BUFFER_BYTES);
+    socket.close();
+  });
+
+  test('asking for segmentation leaves it off', () => {
+    const socket = new UdpSocket(4, 0);
+    if (socket.supportsGso()) assert.equal(option(socket, 17, 103), 0, 'UDP_SEGMENT');
+    socket.close();
   });
 
   test('a taken port is refused with place and reason', () => {
