@@ -6,7 +6,7 @@ import { systemRandom } from '../core/random.ts';
 import { wasmBlake2s } from '../noise/blake2s-wasm.ts';
 import { nodeCrypto } from '../noise/crypto-node.ts';
 import { fdWatcher } from '../sys/readiness.ts';
-import { type LinuxTun, openTun } from '../tun/linux.ts';
+import { type LinuxTun, openTun, type TunFormat } from '../tun/linux.ts';
 import { Device } from '../tunnel/device.ts';
 import { wasmChecksums } from '../wasm/checksums.ts';
 import { Alarm } from './alarm.ts';
@@ -31,10 +31,22 @@ export interface RunningDevice {
   /** The interface name that the operating system gave. */
   readonly name: string;
   readonly device: Device;
+  /** For people to read. */
+  engine(): Engine;
   /** Resolves with the reason when the device has ended, by `close` or because the interface is gone. */
   readonly closed: Promise<string>;
   /** Ends sessions, closes sockets and TUN. Idempotent. */
   close(reason: string): Promise<void>;
+}
+
+/** How packets are moved and sealed, by the names of the parts. */
+export interface Engine {
+  readonly lanes: 'inline' | 'worker';
+  readonly tunFormat: TunFormat;
+  /** Backends. `transport` is empty while it is being chosen. */
+  readonly transport: string;
+  readonly x25519: string;
+  readonly blake2s: string;
 }
 
 /** Opens the TUN and starts. The device goes up and down with the interface. */
@@ -53,7 +65,7 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     logger,
   });
   const alarm = new Alarm((now) => device.advance(now));
-  const { bind, createLane } = createTransport({
+  const { bind, createLane, aead } = createTransport({
     arena,
     tun,
     tuning,
@@ -64,8 +76,9 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
       device.laneRestarted();
     },
   });
+  const crypto = nodeCrypto(wasmBlake2s());
   const device = new Device({
-    crypto: nodeCrypto(wasmBlake2s()),
+    crypto,
     clock: systemClock,
     random: systemRandom,
     logger,
@@ -74,10 +87,22 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     onEarlierDeadline: (at) => alarm.set(at),
     createLane,
   });
-  return run(tun, device, alarm, logger);
+  const engine = (): Engine => ({
+    lanes: isHosted(tuning) ? 'worker' : 'inline',
+    tunFormat: tun.format,
+    transport: aead() ?? '',
+    x25519: crypto.x25519.name,
+    blake2s: crypto.blake2s.name,
+  });
+  return { name: tun.name, engine, ...run(tun, device, alarm, logger) };
 }
 
-function run(tun: LinuxTun, device: Device, alarm: Alarm, logger: Logger): RunningDevice {
+function run(
+  tun: LinuxTun,
+  device: Device,
+  alarm: Alarm,
+  logger: Logger,
+): Omit<RunningDevice, 'name' | 'engine'> {
   let resolve: (reason: string) => void = () => {};
   const closed = new Promise<string>((settle) => (resolve = settle));
   let closing: Promise<void> | undefined;
@@ -99,7 +124,7 @@ function run(tun: LinuxTun, device: Device, alarm: Alarm, logger: Logger): Runni
     onMtu: (mtu) => device.setMtu(mtu),
     onGone: (reason) => void close(reason),
   });
-  return { name: tun.name, device, closed, close };
+  return { device, closed, close };
 }
 
 function every(ms: number, task: () => void): () => void {

@@ -17,6 +17,8 @@ import type { Tuning } from './tuning.ts';
 export interface Transport {
   readonly bind: Bind;
   readonly createLane: (events: LaneEvents) => LaneHost;
+  /** Name of the transport AEAD; undefined while it is being chosen. */
+  readonly aead: () => string | undefined;
 }
 
 export interface TransportOptions {
@@ -39,7 +41,7 @@ export function createTransport(options: TransportOptions): Transport {
   if (isHosted(options.tuning)) return hosted(options);
   if (options.tuning.bind !== 'dgram') return inlineLinux(options);
   const bind = new DgramBind(options.arena);
-  return { bind, createLane: inlineLane(options, bind) };
+  return { bind, ...inlineLane(options, bind) };
 }
 
 function hosted(options: TransportOptions): Transport {
@@ -66,6 +68,7 @@ function hosted(options: TransportOptions): Transport {
       );
       return host;
     },
+    aead: () => host?.aead(),
   };
 }
 
@@ -74,7 +77,7 @@ function inlineLinux(options: TransportOptions): Transport {
   const datagrams = new LinuxDatagrams(options.arena, { gso, gro, maxWaitMs: 0 });
   return {
     bind: linuxBind(options, new InlineSocketUser(datagrams, fdWatcher)),
-    createLane: inlineLane(options, datagrams),
+    ...inlineLane(options, datagrams),
   };
 }
 
@@ -86,12 +89,8 @@ function linuxBind(
   return new LinuxBind({ user, watcher: fdWatcher, gro: tuning.gro, logger, onRoutesChanged });
 }
 
-function inlineLane({ arena, tun, tuning }: TransportOptions, bind: DatagramPort): Transport['createLane'] {
-  return (events) => {
-    const { aead } = createTransportAead(arena, { wanted: tuning.aead, clock: systemClock });
-    return new InlineHost(
-      { arena, aead, clock: systemClock, tun: tun.packets, bind, defer: setImmediate },
-      events,
-    );
-  };
+function inlineLane({ arena, tun, tuning }: TransportOptions, bind: DatagramPort): Omit<Transport, 'bind'> {
+  const { aead } = createTransportAead(arena, { wanted: tuning.aead, clock: systemClock });
+  const parts = { arena, aead, clock: systemClock, tun: tun.packets, bind, defer: setImmediate };
+  return { createLane: (events) => new InlineHost(parts, events), aead: () => aead.name };
 }

@@ -5,7 +5,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { AeadName } from '../../noise/aead-choose.ts';
 import { EventFd } from '../../sys/poll.ts';
 import type { TunFormat } from '../../tun/linux.ts';
-import type { LaneCommands, LaneEvents, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
+import type { LaneEvents, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
 import { DropCounters, type DropReason } from './drops.ts';
 import { type CommandMessage, commandSender, raiseEvent, wipeKeys } from './link.ts';
 import { PEER_RECORD } from './tables.ts';
@@ -43,12 +43,16 @@ export function createWorkerHost(options: WorkerHostOptions, events: LaneEvents)
       counters: (peer: number) => host.counters(peer),
       dropped: (reason: DropReason) => host.dropped(reason),
       useSockets: (ipv4: number, ipv6: number) => host.useSockets(ipv4, ipv6),
+      aead: () => host.aead,
     },
   );
 }
 
-export type WorkerHost = LaneCommands &
-  LaneHost & { useSockets(this: void, ipv4: number, ipv6: number): Promise<void> };
+export interface WorkerHost extends LaneHost {
+  useSockets(this: void, ipv4: number, ipv6: number): Promise<void>;
+  /** Name of the transport AEAD; undefined while the thread is starting. */
+  aead(this: void): string | undefined;
+}
 
 class WorkerHostLink {
   readonly #arena: Arena;
@@ -66,6 +70,7 @@ class WorkerHostLink {
   #socketWaiters: (() => void)[] = [];
   #isClosed = false;
   #hasEnded = false;
+  aead: string | undefined;
 
   constructor(options: WorkerHostOptions, events: LaneEvents) {
     this.#options = options;
@@ -176,6 +181,7 @@ class WorkerHostLink {
   #receive(message: FromWorker): void {
     switch (message.kind) {
       case 'ready':
+        this.aead = message.aead;
         this.#drops = new DropCounters(
           this.#arena.u32.subarray(message.drops / 4, message.drops / 4 + DropCounters.words),
         );

@@ -53,9 +53,10 @@ class LaneWorker {
       gro: setup.gro,
       maxWaitMs: MAX_SEND_WAIT_MS,
     });
+    const { aead } = createTransportAead(arena, { wanted: setup.aead, clock: systemClock });
     this.#lane = new Lane({
       arena,
-      aead: createTransportAead(arena, { wanted: setup.aead, clock: systemClock }).aead,
+      aead,
       clock: systemClock,
       tun: openPacketPort(setup.tunFd, setup.tunFormat, arena, wasmChecksums(arena), fdWatcher, () =>
         this.#tunGone(),
@@ -64,7 +65,7 @@ class LaneWorker {
       events: eventSender((event) => this.#collect(event)),
     });
     this.#poll = this.#pollSet();
-    this.#post({ kind: 'ready', drops: this.#lane.dropCountersAt });
+    this.#post({ kind: 'ready', drops: this.#lane.dropCountersAt, aead: aead.name });
   }
 
   /** Until `stop`. */
