@@ -36,6 +36,13 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'doctor',
+    {
+      summary: 'say whether a device can run here, and what would slow it down',
+      load: async () => (await import('./commands/doctor.ts')).configureDoctor,
+    },
+  ],
+  [
     'genkey',
     {
       summary: 'print a new private key',
