@@ -36,6 +36,13 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'demo',
+    {
+      summary: 'two devices and a tunnel between them, with nothing to configure',
+      load: async () => (await import('./commands/demo.ts')).configureDemo,
+    },
+  ],
+  [
     'doctor',
     {
       summary: 'say whether a device can run here, and what would slow it down',
