@@ -3,6 +3,7 @@ import type { Arena } from '../core/arena.ts';
 import { systemClock } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import { createTransportAead } from '../noise/aead-choose.ts';
+import { PADDING_MULTIPLE } from '../noise/constants.ts';
 import { fdWatcher } from '../sys/readiness.ts';
 import type { LinuxTun } from '../tun/linux.ts';
 import { DgramBind } from '../tunnel/bind-dgram.ts';
@@ -58,6 +59,7 @@ function hosted(options: TransportOptions): Transport {
           tunFd: tun.fd,
           tunFormat: tun.format,
           aead: tuning.aead,
+          longestText: longestText(tun),
           gso: tuning.gso,
           gro: tuning.gro,
           clock: systemClock,
@@ -90,7 +92,16 @@ function linuxBind(
 }
 
 function inlineLane({ arena, tun, tuning }: TransportOptions, bind: DatagramPort): Omit<Transport, 'bind'> {
-  const { aead } = createTransportAead(arena, { wanted: tuning.aead, clock: systemClock });
+  const { aead } = createTransportAead(arena, {
+    wanted: tuning.aead,
+    clock: systemClock,
+    longestText: longestText(tun),
+  });
   const parts = { arena, aead, clock: systemClock, tun: tun.packets, bind, defer: setImmediate };
   return { createLane: (events) => new InlineHost(parts, events), aead: () => aead.name };
+}
+
+/** A packet of the MTU with its padding; longer ones, after a change of the MTU, are right all the same. */
+function longestText(tun: LinuxTun): number {
+  return tun.mtu + PADDING_MULTIPLE;
 }

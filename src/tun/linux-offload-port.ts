@@ -75,10 +75,10 @@ export class LinuxOffloadPort implements PacketPort {
     return Math.max(0, this.#coalescer.flush());
   }
 
-  onReadable(ready: () => void): void {
+  onReadable(ready: (() => void) | undefined): void {
     if (this.#isClosed) return;
     this.#watch?.close();
-    this.#watch = this.#options.watcher.watch(this.#options.fd, ready);
+    this.#watch = ready && this.#options.watcher.watch(this.#options.fd, ready);
   }
 
   /** From here on every call answers PORT_GONE and nothing is watched; the descriptor may be closed. */

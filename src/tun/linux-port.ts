@@ -55,10 +55,10 @@ export class LinuxPacketPort implements PacketPort {
     return 0;
   }
 
-  onReadable(ready: () => void): void {
+  onReadable(ready: (() => void) | undefined): void {
     if (this.#isClosed) return;
     this.#watch?.close();
-    this.#watch = this.#watcher.watch(this.#fd, ready);
+    this.#watch = ready && this.#watcher.watch(this.#fd, ready);
   }
 
   /** From here on every call answers PORT_GONE and nothing is watched; the descriptor may be closed. */

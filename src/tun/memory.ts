@@ -61,9 +61,9 @@ export class MemoryTun implements Tun, PacketPort {
     this.#ready = undefined;
   }
 
-  onReadable(ready: () => void): void {
+  onReadable(ready: (() => void) | undefined): void {
     this.#ready = ready;
-    if (this.#waiting.length > 0) ready();
+    if (this.#waiting.length > 0) ready?.();
   }
 
   read(at: number, capacity: number): number {

@@ -44,8 +44,8 @@ export interface PacketPort {
   /** Writes what was held back. Returns how many packets the device refused of those that `write` had taken. */
   flush(): number;
   /**
-   * Calls `ready` on the control thread whenever packets may wait, until `close`. Several packets may wait per call:
-   * read until 0. A hosted lane does not use this; it polls the descriptor itself.
+   * Calls `ready` on the control thread whenever packets may wait, until `close` or until called with undefined. Several
+   * packets may wait per call: read until 0. A hosted lane does not use this; it polls the descriptor itself.
    */
-  onReadable(ready: () => void): void;
+  onReadable(ready: (() => void) | undefined): void;
 }

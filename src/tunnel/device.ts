@@ -117,8 +117,9 @@ export class Device implements Configurable, LaneEvents {
       if (this.#isUp || this.#isClosed) return;
       this.#listenPort = await this.#options.bind.open(this.#listenPort);
       this.#isUp = true;
-      this.#lane.setUp(true);
       for (const peer of this.#peers.values()) peer.start();
+      // Last: packets may wait in the TUN already, and want a handshake.
+      this.#lane.setUp(true);
       this.#options.logger.log('info', 'device_up', { port: this.#listenPort });
     });
   }

@@ -36,7 +36,7 @@ export interface LaneCommands {
   dropStaged(peer: number): void;
   /** MTU of the TUN device; bounds the padding. */
   setMtu(mtu: number): void;
-  /** While down, packets from the TUN are dropped. */
+  /** While down, nothing is read from the TUN. */
   setUp(up: boolean): void;
 }
 

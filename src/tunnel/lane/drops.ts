@@ -32,7 +32,6 @@ export const DROP_REASONS = [
   'no_endpoint',
   'staged_overflow',
   'no_session',
-  'device_down',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

@@ -31,8 +31,13 @@ export class InlineHost extends Lane implements LaneHost {
   }
 
   start(): void {
-    this.#options.tun.onReadable(() => this.#outboundTurn());
     this.#options.bind.onReadable(() => this.#inboundTurn());
+  }
+
+  override setUp(up: boolean): void {
+    super.setUp(up);
+    // A watch on what is not read would fire without end.
+    this.#options.tun.onReadable(up ? () => this.#outboundTurn() : undefined);
   }
 
   close(): Promise<void> {

@@ -72,8 +72,12 @@ export class Outbound {
     this.#icmp = this.#arena.alloc(64 + MAX_UNREACHABLE_SIZE) + 64;
   }
 
-  /** Moves up to `burst` packets. Returns how many it read, or PORT_GONE. */
+  /**
+   * Moves up to `burst` packets. Returns how many it read, or PORT_GONE. While down, packets stay where they are: what
+   * an application sends right after the interface came up must not be lost because the sockets are not open yet.
+   */
   pump(now: number, burst: number): number {
+    if (!this.#tables.isUp) return 0;
     let packets = 0;
     for (; packets < burst; packets++) {
       const at = this.#slot() + TRANSPORT.content;
@@ -150,10 +154,6 @@ export class Outbound {
 
   #route(at: number, length: number, now: number): void {
     const tables = this.#tables;
-    if (!tables.isUp) {
-      this.#drops.count(DROP.device_down);
-      return;
-    }
     const view = this.#arena.view;
     const version = (this.#arena.u8[at] as number) >> 4;
     let owner = 0;

@@ -17,6 +17,8 @@ export interface WorkerHostOptions {
   readonly tunFd: number;
   readonly tunFormat: TunFormat;
   readonly aead: AeadName | 'auto';
+  /** Bytes of the longest text to be expected, for the choice of the AEAD. */
+  readonly longestText: number;
   readonly gso: boolean;
   readonly gro: boolean;
   readonly clock: Clock;
@@ -81,12 +83,13 @@ class WorkerHostLink {
   }
 
   #spawn(): Worker {
-    const { arena, tunFd, tunFormat, aead, gso, gro } = this.#options;
+    const { arena, tunFd, tunFormat, aead, longestText, gso, gro } = this.#options;
     const setup: WorkerSetup = {
       memory: arena.memory,
       tunFd,
       tunFormat,
       aead,
+      longestText,
       wakeFd: this.#wake.fd,
       gso,
       gro,

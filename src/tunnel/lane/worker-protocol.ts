@@ -12,6 +12,8 @@ export interface WorkerSetup {
   /** An eventfd, raised when messages wait for the worker. */
   readonly wakeFd: number;
   readonly aead: AeadName | 'auto';
+  /** Bytes of the longest text to be expected, for the choice of the AEAD. */
+  readonly longestText: number;
   readonly gso: boolean;
   readonly gro: boolean;
 }

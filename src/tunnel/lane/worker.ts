@@ -41,6 +41,7 @@ class LaneWorker {
   #isUrgent = false;
   /** When the oldest event in `#events` came. */
   #waitingSinceMs = 0;
+  #isUp = false;
   #isTunGone = false;
 
   constructor(port: MessagePort, setup: WorkerSetup) {
@@ -53,7 +54,11 @@ class LaneWorker {
       gro: setup.gro,
       maxWaitMs: MAX_SEND_WAIT_MS,
     });
-    const { aead } = createTransportAead(arena, { wanted: setup.aead, clock: systemClock });
+    const { aead } = createTransportAead(arena, {
+      wanted: setup.aead,
+      clock: systemClock,
+      longestText: setup.longestText,
+    });
     this.#lane = new Lane({
       arena,
       aead,
@@ -82,6 +87,12 @@ class LaneWorker {
   /** The control thread finds out by itself and ends the device; until then poll must not spin on the descriptor. */
   #tunGone(): void {
     this.#isTunGone = true;
+    this.#poll = this.#pollSet();
+  }
+
+  /** While down the TUN is not read, and poll must not report what waits there. */
+  #setUp(up: boolean): void {
+    this.#isUp = up;
     this.#poll = this.#pollSet();
   }
 
@@ -127,6 +138,7 @@ class LaneWorker {
           for (const command of message.commands) {
             applyCommand(this.#lane, command);
             if (command[0] === 'addKeypair') wipeKeys(command[1]);
+            if (command[0] === 'setUp') this.#setUp(command[1]);
             if (command[0] === 'addPeer') {
               this.#post({ kind: 'record', peer: command[1], at: this.#lane.recordOf(command[1]) });
             }
@@ -139,7 +151,7 @@ class LaneWorker {
   }
 
   #pollSet(): PollSet {
-    const tun = this.#isTunGone ? -1 : this.#setup.tunFd;
+    const tun = this.#isUp && !this.#isTunGone ? this.#setup.tunFd : -1;
     return new PollSet([this.#setup.wakeFd, tun, ...this.#sockets].map((fd) => ({ fd, events: POLLIN })));
   }
 

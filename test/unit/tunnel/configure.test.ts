@@ -370,7 +370,7 @@ test('down and up: the configuration stays, the sessions go, the port stays the 
   assert.equal(alice.device.isUp, false);
   assert.deepEqual(alice.device.timers(), []);
   assert.deepEqual(describe(both), before);
-  // While down: nothing goes out, nothing comes in.
+  // While down: nothing goes out, nothing comes in, and what the TUN holds stays there.
   wire.mend();
   wire.clear();
   alice.send(toBob());
@@ -378,7 +378,7 @@ test('down and up: the configuration stays, the sessions go, the port stays the 
   world.advance(100_000);
   assert.deepEqual(wire.from(alice), []);
   assert.deepEqual(alice.received(), []);
-  assert.deepEqual(alice.drops(), { device_down: 1 });
+  assert.deepEqual(alice.drops(), {});
   // Up again: the persistent keepalive starts a handshake at once; the old session is gone.
   wire.clear();
   await alice.device.up();
@@ -387,9 +387,20 @@ test('down and up: the configuration stays, the sessions go, the port stays the 
   assert.deepEqual(describe(both), before);
   wire.inject(...wire.held.splice(0));
   world.settle();
-  assert.deepEqual(alice.drops(), { device_down: 1, unknown_index: 1 });
+  assert.deepEqual(alice.drops(), { unknown_index: 1 });
   bob.send(toAlice());
   assert.equal(alice.received().length, 1);
+});
+
+test('up: a packet that an application sent before the sockets were open starts the handshake and arrives', async () => {
+  const { alice, bob, world, toBob } = await pair();
+  await alice.device.down();
+  const early = toBob();
+  alice.send(early);
+  assert.deepEqual(bob.received(), []);
+  await alice.device.up();
+  world.settle();
+  assert.deepEqual(bob.received(), [early]);
 });
 
 function describe({ alice, bob }: Pair) {

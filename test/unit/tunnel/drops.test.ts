@@ -138,10 +138,6 @@ const SCENES: { readonly [Reason in DropReason]: (scene: Scene) => void | Promis
     bob.send(toAlice());
     world.advance(200_000);
   },
-  device_down: async ({ bob, toAlice }) => {
-    await bob.device.down();
-    bob.send(toAlice());
-  },
 };
 
 function noise(): Uint8Array {

@@ -28,6 +28,7 @@ function startHost() {
       tunFd: -1,
       tunFormat: 'plain',
       aead: 'wasm',
+      longestText: 1440,
       gso: true,
       gro: true,
       clock: systemClock,
