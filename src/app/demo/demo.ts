@@ -22,7 +22,7 @@ export interface DemoOptions {
 }
 
 const PINGS = 10;
-const PING_INTERVAL_MS = 50;
+const PING_INTERVAL_MS = 20;
 const PING_TIMEOUT_MS = 1_000;
 const BAR_WIDTH = 20;
 

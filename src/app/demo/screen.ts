@@ -17,7 +17,8 @@ export function standardScreen(): Screen {
     write: (text) => stdout.write(text),
     isLive: stdout.isTTY && env['TERM'] !== 'dumb',
     isColoured: wantsColour(env, stdout.isTTY && env['TERM'] !== 'dumb'),
-    columns: () => stdout.columns,
+    // Some pseudo-terminals say 0.
+    columns: () => stdout.columns || 80,
   });
 }
 

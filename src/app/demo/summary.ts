@@ -52,20 +52,20 @@ function amount(bytes: bigint): string {
   return formatAmount(Number(bytes));
 }
 
-function drops({ packets }: Transfer, reports: Both<DeviceReport>): string[] {
-  const lines = (['alice', 'bob'] as const).flatMap((name) =>
+function drops({ packets }: Transfer, { alice, bob }: Both<DeviceReport>): string[] {
+  const inside = Object.entries({ alice, bob }).flatMap(([name, report]) =>
     DROP_REASONS.flatMap((reason) => {
-      const count = reports[name].drops[reason];
+      const count = report.drops[reason];
       return count === undefined ? [] : [`${formatCount(count)} at ${name}: ${reason}`];
     }),
   );
+  const lines = inside.length === 0 ? ['nothing in the devices'] : inside;
   const { overflowed } = packets;
-  return [
-    ...(lines.length === 0 ? ['nothing in the devices'] : lines),
-    ...(overflowed === 0
-      ? []
-      : [`${formatCount(overflowed)} before them, where TCP overran the interface's queue`]),
-  ];
+  if (overflowed > 0)
+    lines.push(`${formatCount(overflowed)} before them, where TCP overran the interface's queue`);
+  const lost = alice.txBytes - bob.rxBytes + (bob.txBytes - alice.rxBytes);
+  if (lost > 0n) lines.push(`${amount(lost)} between them, in full socket buffers`);
+  return lines;
 }
 
 export function showNextSteps(screen: Screen, program: string): void {
