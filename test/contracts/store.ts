@@ -49,16 +49,20 @@ export function tokenRecord(token: string, more: Partial<TokenRecord> = {}): Tok
   return { token, name: token, createdAtMs: 0, isRevoked: false, ...more };
 }
 
+function sortedEntries(record: object): [string, unknown][] {
+  return Object.entries(record).toSorted(([a], [b]) => (a < b ? -1 : 1));
+}
+
 /** Comparable: keys of the server as text, order where it has no meaning taken out. */
 export function comparable(contents: StoreContents): unknown {
   const sorted = (values: readonly unknown[]) => values.map((value) => JSON.stringify(value)).toSorted();
   return {
     serverKey: contents.serverKey?.exposeBase64(),
     defaultToken: contents.defaultToken,
-    tokens: sorted(contents.tokens.map((token) => Object.entries(token).toSorted())),
+    tokens: sorted(contents.tokens.map((token) => sortedEntries(token))),
     uses: sorted(contents.uses.map(({ token, subject }) => [token, subject])),
-    machines: sorted(contents.machines.map((machine) => Object.entries(machine).toSorted())),
-    pending: sorted(contents.pending.map((pending) => Object.entries(pending).toSorted())),
+    machines: sorted(contents.machines.map((machine) => sortedEntries(machine))),
+    pending: sorted(contents.pending.map((pending) => sortedEntries(pending))),
     denied: sorted(contents.denied),
     endpoints: sorted([...contents.endpoints]),
   };
@@ -88,11 +92,11 @@ export function storeContract(name: string, open: () => Promise<OpenStore>): voi
       await (last ?? opened).dispose();
     });
 
-  contract('a new store is empty', async ({ store }) => {
+  void contract('a new store is empty', async ({ store }) => {
     assert.deepEqual(comparable(await store.load()), comparable(EMPTY_CONTENTS));
   });
 
-  contract('everything that was committed is there after a restart', async (opened) => {
+  void contract('everything that was committed is there after a restart', async (opened) => {
     const a = machineRecord('a', {
       virtualEndpoint: '[fd01::1]:50889',
       uniqueToken: '{"Token":"ü"}',
@@ -120,7 +124,7 @@ export function storeContract(name: string, open: () => Promise<OpenStore>): voi
     return reopened;
   });
 
-  contract('machines come back oldest first', async (opened) => {
+  void contract('machines come back oldest first', async (opened) => {
     await opened.store.commit([put(machineRecord('young', { joinedAtMs: 9 }))]);
     await opened.store.commit([put(machineRecord('old', { joinedAtMs: 3 }))]);
     const reopened = await opened.reopen();
@@ -132,23 +136,26 @@ export function storeContract(name: string, open: () => Promise<OpenStore>): voi
     return reopened;
   });
 
-  contract('a transaction that is refused changes nothing, not even by its first steps', async (opened) => {
-    const { store } = opened;
-    await store.commit([put(machineRecord('a'))]);
-    const before = comparable(await store.load());
-    const refused = await store.commit([
-      putToken(tokenRecord('t')),
-      hold(pendingRecord('p')),
-      put(machineRecord('b', { nodeAddress: 'fd00::a' })),
-    ]);
-    assert.equal(refused, 'address');
-    assert.deepEqual(comparable(await store.load()), before);
-    const reopened = await opened.reopen();
-    assert.deepEqual(comparable(await reopened.store.load()), before);
-    return reopened;
-  });
+  void contract(
+    'a transaction that is refused changes nothing, not even by its first steps',
+    async (opened) => {
+      const { store } = opened;
+      await store.commit([put(machineRecord('a'))]);
+      const before = comparable(await store.load());
+      const refused = await store.commit([
+        putToken(tokenRecord('t')),
+        hold(pendingRecord('p')),
+        put(machineRecord('b', { nodeAddress: 'fd00::a' })),
+      ]);
+      assert.equal(refused, 'address');
+      assert.deepEqual(comparable(await store.load()), before);
+      const reopened = await opened.reopen();
+      assert.deepEqual(comparable(await reopened.store.load()), before);
+      return reopened;
+    },
+  );
 
-  contract('a record that changed meanwhile makes the decision stale', async ({ store }) => {
+  void contract('a record that changed meanwhile makes the decision stale', async ({ store }) => {
     const a = machineRecord('a');
     const newer = machineRecord('a', { talosVersion: 'v1.8.0' });
     await store.commit([put(a)]);
@@ -169,7 +176,7 @@ export function storeContract(name: string, open: () => Promise<OpenStore>): voi
     assert.equal(await store.commit([{ kind: 'delete_token', before: t }]), 'stale');
   });
 
-  contract('node addresses, virtual addresses and keys have one owner each', async ({ store }) => {
+  void contract('node addresses, virtual addresses and keys have one owner each', async ({ store }) => {
     await store.commit([put(machineRecord('a', { virtualEndpoint: '[fd01::a]:1' }))]);
     assert.equal(await store.commit([put(machineRecord('b', { nodeAddress: 'fd00::a' }))]), 'address');
     assert.equal(await store.commit([hold(pendingRecord('b', { nodeAddress: 'fd00::a' }))]), 'address');
@@ -181,7 +188,7 @@ export function storeContract(name: string, open: () => Promise<OpenStore>): voi
     assert.equal(await store.commit([put(machineRecord('b'))]), undefined);
   });
 
-  contract(
+  void contract(
     'an address that was given back can be given out, also within one transaction',
     async ({ store }) => {
       const p = pendingRecord('p');
@@ -193,7 +200,7 @@ export function storeContract(name: string, open: () => Promise<OpenStore>): voi
     },
   );
 
-  contract('the uses of a token are counted by subject and end at its limit', async (opened) => {
+  void contract('the uses of a token are counted by subject and end at its limit', async (opened) => {
     const { store } = opened;
     const use = (subject: string): StoreChange => ({ kind: 'use_token', token: 't', subject });
     await store.commit([putToken(tokenRecord('t', { useLimit: 2 }))]);
@@ -209,7 +216,7 @@ export function storeContract(name: string, open: () => Promise<OpenStore>): voi
     return reopened;
   });
 
-  contract('the default token exists and stays; names and providers are unique', async ({ store }) => {
+  void contract('the default token exists and stays; names and providers are unique', async ({ store }) => {
     assert.equal(await store.commit([{ kind: 'set_default_token', token: 't' }]), 'default_token');
     const t = tokenRecord('t', { provider: 'p' });
     await store.commit([putToken(t), { kind: 'set_default_token', token: 't' }]);
@@ -219,7 +226,7 @@ export function storeContract(name: string, open: () => Promise<OpenStore>): voi
     assert.equal(await store.commit([putToken(tokenRecord('u')), putToken(tokenRecord('v'))]), undefined);
   });
 
-  contract('a deleted token takes its uses along', async ({ store }) => {
+  void contract('a deleted token takes its uses along', async ({ store }) => {
     const t = tokenRecord('t', { useLimit: 1 });
     const use: StoreChange = { kind: 'use_token', token: 't', subject: 'a' };
     await store.commit([putToken(t), use]);
@@ -228,7 +235,7 @@ export function storeContract(name: string, open: () => Promise<OpenStore>): voi
     assert.equal(await store.commit([putToken(t), { ...use, subject: 'b' }]), undefined);
   });
 
-  contract('denials and endpoints can be taken back', async ({ store }) => {
+  void contract('denials and endpoints can be taken back', async ({ store }) => {
     await store.commit([
       { kind: 'deny', subject: 'x' },
       { kind: 'put_endpoint', publicKey: 'k', endpoint: '1.2.3.4:5' },

@@ -6,7 +6,7 @@ export async function until(condition: () => boolean, giveUpAfterMs = 20_000): P
   const start = Date.now();
   while (!condition()) {
     if (Date.now() - start > giveUpAfterMs)
-      throw new Error(`still not so after ${giveUpAfterMs} ms: ${condition}`);
+      throw new Error(`still not so after ${giveUpAfterMs} ms: ${String(condition)}`);
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
