@@ -26,6 +26,8 @@ const PROGRESS_MS = 200;
 /** What TCP may take to end beyond the time it was given. */
 const TRANSFER_GRACE_MS = 5_000;
 
+/** How long the news of the end of a process may take. */
+const NOTICE_MS = 100;
 /** The last acknowledgements are on their way when the transfer ends; what was lost never arrives. */
 const SETTLE_MS = 20;
 const SETTLE_ATTEMPTS = 10;
@@ -62,17 +64,16 @@ export class NamespaceStage implements Stage {
     const { alice, bob } = this.#opened;
     await this.#bob.device.call('expect', { publicKey: alice.publicKey, address: ALICE });
     const endpoint = { address: OUTER, port: bob.port, scope: 0, carrier: 0 };
-    const calling = this.#alice.device.call('call', { publicKey: bob.publicKey, address: BOB, endpoint });
-    return Promise.race([calling, this.#bob.end]);
+    return this.#guard(this.#alice.device.call('call', { publicKey: bob.publicKey, address: BOB, endpoint }));
   }
 
   ping(timeoutMs: number): Promise<number | undefined> {
-    return this.#alice.application.call('ping', { to: BOB, timeoutMs });
+    return this.#guard(this.#alice.application.call('ping', { to: BOB, timeoutMs }));
   }
 
   async transfer(durationMs: number, onProgress: (soFar: Amount) => void): Promise<Transfer> {
     const before = await this.#traffic();
-    const amount = await this.#transfer(durationMs, onProgress);
+    const amount = await this.#guard(this.#transfer(durationMs, onProgress));
     const after = await this.#traffic();
     return {
       ...amount,
@@ -91,11 +92,22 @@ export class NamespaceStage implements Stage {
     const port = await this.#alice.application.call('offer', { address: ALICE, durationMs });
     const fetching = reader.call('fetch', { address: ALICE, port });
     for (;;) {
-      const amount = await Promise.race([fetching, pause(PROGRESS_MS), this.#alice.end, this.#bob.end]);
+      const amount = await Promise.race([fetching, pause(PROGRESS_MS)]);
       if (amount) return amount;
       if (systemClock.now() > deadline)
         throw new AppError('io', 'the transfer through the tunnel stands still');
       onProgress(await reader.call('fetched', undefined));
+    }
+  }
+
+  /** The end of a process comes first: it explains whatever else goes wrong, even when that was noticed earlier. */
+  async #guard<Result>(operation: Promise<Result>): Promise<Result> {
+    const end = Promise.race([this.#alice.end, this.#bob.end]);
+    try {
+      return await Promise.race([operation, end]);
+    } catch (error) {
+      await Promise.race([end, pause(NOTICE_MS)]);
+      throw error;
     }
   }
 
