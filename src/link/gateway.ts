@@ -244,26 +244,16 @@ function peersTouched(changes: readonly StoreChange[]): { removed: string[]; put
   const removed = new Set<string>();
   const put = new Map<string, TouchedPeer>();
   for (const change of changes) {
-    switch (change.kind) {
-      case 'put_machine':
-      case 'put_pending': {
-        const { record, before } = change;
-        const isSameKey = before?.publicKey === record.publicKey;
-        if (before && !isSameKey) removed.add(before.publicKey);
-        removed.delete(record.publicKey);
-        put.set(record.publicKey, {
-          record,
-          isMoved: !isSameKey || before.virtualEndpoint !== record.virtualEndpoint,
-        });
-        break;
-      }
-      case 'delete_machine':
-      case 'delete_pending':
-        put.delete(change.before.publicKey);
-        removed.add(change.before.publicKey);
-        break;
-      default:
-        break;
+    if (change.kind === 'put_machine' || change.kind === 'put_pending') {
+      const { record, before } = change;
+      const isSameKey = before?.publicKey === record.publicKey;
+      if (before && !isSameKey) removed.add(before.publicKey);
+      removed.delete(record.publicKey);
+      const isMoved = !isSameKey || before.virtualEndpoint !== record.virtualEndpoint;
+      put.set(record.publicKey, { record, isMoved });
+    } else if (change.kind === 'delete_machine' || change.kind === 'delete_pending') {
+      put.delete(change.before.publicKey);
+      removed.add(change.before.publicKey);
     }
   }
   return { removed: [...removed], put: [...put.values()] };

@@ -31,7 +31,7 @@ for (const [initiator, responder] of [
         await using pair = await startLinkedPair(responder, initiator);
         const { one, two } = pair;
         aim(two, one, OUTER.one[family]);
-        await ping(two.process.namespace, one.inner4, { count: COUNT, flood: true });
+        await ping(two.process.namespace, one.inner4, { count: COUNT, args: ['-i', '0.1'] });
 
         const mine = two.process.wg.peer();
         const theirs = one.process.wg.peer();

@@ -1,5 +1,15 @@
 /** The slow twin of src/tun/offload/coalescer.ts: lists of whole packets, joined at the end. */
-import { ACK, PSH, checksumsHold, layoutOf, onesSum, pseudoSum, read16, read32, write16 } from './ip-packet.ts';
+import {
+  ACK,
+  PSH,
+  checksumsHold,
+  layoutOf,
+  onesSum,
+  pseudoSum,
+  read16,
+  read32,
+  write16,
+} from './ip-packet.ts';
 import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, PLAIN, type VirtioHeader } from './virtio.ts';
 
 export interface Written {
