@@ -13,8 +13,8 @@ import { Alarm } from './alarm.ts';
 import { createTransport, isHosted } from './transport.ts';
 import { readTuning, type Tuning } from './tuning.ts';
 
-/** Address space of one device: receive and send buffers, peer records. Pages are used when touched. */
-const ARENA_BYTES: number = 32 << 20;
+/** Address space of one device: receive and send buffers, records and keys of MAX_PEERS. Pages are used when touched. */
+const ARENA_BYTES: number = 64 << 20;
 
 export interface RuntimeOptions {
   /** Interface name. */

@@ -3,6 +3,7 @@
  * in through interfaces; `advance` is called when `nextDeadline` has come.
  */
 import type { Clock } from '../core/clock.ts';
+import { configError } from '../core/errors.ts';
 import { formatPrefix } from '../core/ip.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
@@ -18,6 +19,9 @@ import { IndexTable } from './index-table.ts';
 import type { LaneEvents, LaneHost } from './lane/control.ts';
 import { DROP_REASONS, DropCounters, type DropReason } from './lane/drops.ts';
 import { Peer, type PeerContext } from './peer.ts';
+
+/** As in wireguard-go. */
+export const MAX_PEERS = 65_536;
 
 /** Until the TUN device says otherwise. */
 const DEFAULT_MTU = 1420;
@@ -171,6 +175,7 @@ export class Device implements Configurable, LaneEvents {
   configure(change: DeviceChange): Promise<void> {
     return this.#serially(async () => {
       // The steps that can fail come first, so that a refused change has changed nothing.
+      this.#checkPeerCount(change);
       const { fwmark = this.#fwmark, listenPort = this.#listenPort } = change;
       if (fwmark !== this.#fwmark) this.#options.bind.setMark(fwmark);
       if (listenPort !== this.#listenPort) {
@@ -244,6 +249,17 @@ export class Device implements Configurable, LaneEvents {
     for (const peer of this.#peers.values()) peer.stop();
     await this.#options.bind.close();
     this.#options.logger.log('info', 'device_down');
+  }
+
+  #checkPeerCount({ replacePeers = false, peers }: DeviceChange): void {
+    const names = new Set(replacePeers ? [] : this.#peers.keys());
+    for (const { publicKey, remove = false, updateOnly = false } of peers) {
+      if (remove) names.delete(publicKey.hex);
+      else if (!updateOnly) names.add(publicKey.hex);
+    }
+    if (names.size > MAX_PEERS) {
+      throw configError('peers', `${names.size} are more than the ${MAX_PEERS} that a device can have`);
+    }
   }
 
   #apply(change: DeviceChange): void {

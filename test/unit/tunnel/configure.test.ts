@@ -5,6 +5,7 @@ import { REKEY_TIMEOUT, ZERO_KEYS_AFTER_TIME } from '../../../src/noise/constant
 import { nodeCrypto } from '../../../src/noise/crypto-node.ts';
 import { PresharedKey, PrivateKey, PublicKey } from '../../../src/noise/keys.ts';
 import { formatPrefix } from '../../../src/core/ip.ts';
+import { MAX_PEERS } from '../../../src/tunnel/device.ts';
 import { LOW_ORDER_POINTS } from '../../kit/low-order.ts';
 import { ipv4Packet } from '../../kit/packets.ts';
 import { connectedPair, pair, prefix, type End, type Pair } from '../../kit/pair.ts';
@@ -277,6 +278,24 @@ test('replace peers: those not named again are gone, those named again start ane
   alice.send(toBob());
   assert.equal(wire.initiations(alice).length, 1);
   assert.equal(bob.received().length, 1);
+});
+
+test('peers: a change that would make them more than 65,536 is refused as a whole', async () => {
+  const { alice, bob } = await pair();
+  const peers = Array.from({ length: MAX_PEERS }, (_, i) => {
+    const key = new Uint8Array(32);
+    new DataView(key.buffer).setUint32(0, i);
+    return { publicKey: new PublicKey(key) };
+  });
+  await assert.rejects(alice.device.configure({ listenPort: 999, peers }), {
+    code: 'config',
+    message: /65537/,
+  });
+  assert.deepEqual(
+    alice.device.state().peers.map(({ publicKey }) => publicKey.hex),
+    [bob.publicKey.hex],
+  );
+  assert.notEqual(alice.device.state().listenPort, 999);
 });
 
 test('update only: a peer that does not exist is not made', async () => {
