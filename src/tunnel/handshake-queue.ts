@@ -15,7 +15,6 @@ import {
   COOKIE_REPLY,
   MESSAGE_COOKIE_REPLY,
   MESSAGE_INITIATION,
-  MESSAGE_RESPONSE,
   RESPONSE,
   classify,
 } from '../noise/messages.ts';
@@ -28,8 +27,13 @@ import { RateLimiter } from './rate-limiter.ts';
 
 export const MAX_QUEUED_HANDSHAKES = 1024;
 const UNDER_LOAD_QUEUE: number = MAX_QUEUED_HANDSHAKES / 8;
-/** About 2 ms of work, so that packets and timers get their turn. */
-const MESSAGES_PER_TURN = 8;
+/**
+ * About 2 ms, so that packets and timers get their turn, in units of a MAC check: 8 key exchanges, or as much garbage as a
+ * fast flood brings meanwhile, which must not hold the queue against those who have business here.
+ */
+const WORK_PER_TURN = 256;
+const KEY_EXCHANGE_WORK = 32;
+const REFUSAL_WORK = 1;
 
 export interface HandshakeContext {
   readonly clock: Clock;
@@ -94,11 +98,11 @@ export class HandshakeQueue {
 
   #turn(): void {
     this.#scheduled = false;
-    for (let i = 0; i < MESSAGES_PER_TURN && this.length > 0; i++) {
+    for (let work = 0; work < WORK_PER_TURN && this.length > 0;) {
       const now = this.#context.clock.now();
       const underLoad = this.isUnderLoad(now);
       const message = this.#queue[this.#head++] as QueuedMessage;
-      this.#process(message, underLoad, now);
+      work += this.#process(message, underLoad, now);
     }
     if (this.#head > MAX_QUEUED_HANDSHAKES) {
       this.#queue = this.#queue.slice(this.#head);
@@ -108,17 +112,18 @@ export class HandshakeQueue {
     else this.clear();
   }
 
-  #process({ datagram, endpoint }: QueuedMessage, underLoad: boolean, now: number): void {
+  /** Returns the work that it was. */
+  #process({ datagram, endpoint }: QueuedMessage, underLoad: boolean, now: number): number {
     const type = classify(datagram, 0, datagram.length);
-    const from = decodeEndpoint(endpoint, 0);
-    if (!from) return;
     if (type === MESSAGE_COOKIE_REPLY) {
       this.#consumeCookieReply(datagram);
-    } else if (type === MESSAGE_INITIATION || type === MESSAGE_RESPONSE) {
-      if (!this.#admit(datagram, from, endpoint, underLoad, now)) return;
-      if (type === MESSAGE_INITIATION) this.#consumeInitiation(datagram, endpoint, now);
-      else this.#consumeResponse(datagram, endpoint);
+      return REFUSAL_WORK;
     }
+    const from = decodeEndpoint(endpoint, 0);
+    if (!from || !this.#admit(datagram, from, endpoint, underLoad, now)) return REFUSAL_WORK;
+    if (type === MESSAGE_INITIATION) this.#consumeInitiation(datagram, endpoint, now);
+    else this.#consumeResponse(datagram, endpoint);
+    return KEY_EXCHANGE_WORK;
   }
 
   /** MAC1 always; under load also a cookie and the rate limit. */

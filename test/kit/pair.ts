@@ -253,11 +253,17 @@ export class World {
   /** Lets everything happen that happens without time passing. */
   settle(): void {
     for (let busy = true; busy;) {
-      const tasks = this.#tasks;
-      this.#tasks = [];
-      for (const task of tasks) task();
-      busy = this.network.deliver() || tasks.length > 0 || this.#tasks.length > 0;
+      const worked = this.turn();
+      busy = this.network.deliver() || worked || this.#tasks.length > 0;
     }
+  }
+
+  /** One turn of the event loop: what was deferred until now. Returns false when there was nothing. */
+  turn(): boolean {
+    const tasks = this.#tasks;
+    this.#tasks = [];
+    for (const task of tasks) task();
+    return tasks.length > 0;
   }
 
   /** Time passes; every timer fires at its own moment. */

@@ -242,6 +242,26 @@ test('flood: random initiations fill a bounded queue, and the packets of a sessi
   assert.equal(wire.cookieReplies().length, 0);
 });
 
+test('flood: a turn of the event loop serves a few handshakes, or many messages that are worth nothing', async () => {
+  const { alice, bob, world, wire, clock } = await pair();
+  const stranger = new Stranger(world, bob, { privateKey: alice.privateKey });
+  const turns = (messages: readonly Uint8Array[]) => {
+    wire.inject(...messages.map((bytes) => stranger.datagram(bytes)));
+    world.network.deliver();
+    let count = 0;
+    while (world.turn()) count++;
+    return count;
+  };
+  const initiations = Array.from({ length: 32 }, () => {
+    clock.wallMs += 17;
+    return stranger.initiation();
+  });
+  const handshakes = turns(initiations);
+  const garbage = turns(Array.from({ length: 512 }, () => noise(world)));
+  assert.deepEqual([handshakes, garbage], [4, 2]);
+  assert.deepEqual(bob.drops(), { initiation_flood: 31, bad_mac1: 512 });
+});
+
 test('flood: spoofed initiations with a right mac1 cost no more than cookie replies, which are smaller than they', async () => {
   const { alice, bob, world, wire, toBob } = await pair();
   const cookies = new CookieGenerator(nodeCrypto(), bob.publicKey);
