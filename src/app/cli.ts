@@ -38,7 +38,7 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
   [
     'demo',
     {
-      summary: 'two devices and a tunnel between them, with nothing to configure',
+      summary: 'show a tunnel between two devices of its own',
       load: async () => (await import('./commands/demo.ts')).configureDemo,
     },
   ],

@@ -81,7 +81,7 @@ describe('culvert demo', { skip: requireRoot({ tun: true }), timeout: TEST_TIMEO
     assert.equal(result.stderr, '');
     assert.equal(result.status, 0);
     const { stdout } = result;
-    assert.match(stdout, /^Each lives in a network namespace of its own/m);
+    assert.match(stdout, /^Each has a network namespace of its own/m);
     assert.match(stdout, /^ {2}handshake +\d/m);
     assert.match(stdout, /^ {2}ping +10 of 10 answered, (?!0\.00)[\d.]+ \/ [\d.]+ \/ [\d.]+ ms /m);
     assert.match(stdout, /^ {2}transfer +(?!0 )[\d.]+ [kMG]?B in [\d.]+ m?s, (?!0 )[\d.]+ [kMG]bit\/s$/m);
@@ -90,6 +90,7 @@ describe('culvert demo', { skip: requireRoot({ tun: true }), timeout: TEST_TIMEO
     assert.match(stdout, /^ {2}WireGuard +alice sent (?!0 )[\d.]+ [kMG]B and received (?!0 )[\d.]+ [kMG]B$/m);
     assert.match(stdout, /^ {2}crypto +ChaCha20-Poly1305 \w+/m);
     assert.match(stdout, /^Next$/m);
+    for (const line of stdout.split('\n')) assert.ok(line.length <= 80, line);
     assert.ok(!stdout.includes('\x1b') && !stdout.includes('\r'), 'plain text when piped');
     await nothingIsLeft(new Set());
   });

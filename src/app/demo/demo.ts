@@ -52,7 +52,7 @@ async function openBest({ screen, inMemory, signal }: DemoOptions): Promise<Open
   if (!inMemory) {
     try {
       const opened = await open(() => new NamespaceStage(), signal);
-      screen.line('Each lives in a network namespace of its own; nothing on this machine is changed.');
+      screen.line('Each has a network namespace of its own; nothing on this machine is changed.');
       return opened;
     } catch (error) {
       const isLack =

@@ -11,7 +11,7 @@ export interface Outcome {
   readonly reports: Both<DeviceReport>;
 }
 
-const LANES = { worker: 'a worker thread for each device', inline: 'all on one thread' } as const;
+const LANES = { worker: 'one worker thread each', inline: 'all on one thread' } as const;
 const OFFLOADS = {
   plain: 'no TUN offloads',
   tcp: 'TUN offloads for TCP',
@@ -64,7 +64,7 @@ function drops({ packets }: Transfer, { alice, bob }: Both<DeviceReport>): strin
   if (overflowed > 0)
     lines.push(`${formatCount(overflowed)} before them, where TCP overran the interface's queue`);
   const lost = alice.txBytes - bob.rxBytes + (bob.txBytes - alice.rxBytes);
-  if (lost > 0n) lines.push(`${amount(lost)} between them, in full socket buffers`);
+  if (lost > 0n) lines.push(`${amount(lost)} between them, on the way by UDP`);
   return lines;
 }
 
