@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { benchTunnel } from './e2e/tunnel.ts';
+import { soak } from './e2e/soak.ts';
 import { machineFacts } from './facts.ts';
 import { benchAead } from './micro/aead.ts';
 import { benchCrypto } from './micro/crypto.ts';
@@ -27,9 +28,12 @@ const BENCHES: Readonly<Record<string, () => unknown>> = {
   crypto: () => benchCrypto(say),
   handshake: () => benchHandshake(say),
   tunnel: () => benchTunnel(options, say),
+  soak: () => soak(options.seconds, say),
 };
 
-const chosen = positionals.length === 0 ? Object.keys(BENCHES) : positionals;
+// The soak takes minutes and is run by name only.
+const all = Object.keys(BENCHES).filter((name) => name !== 'soak');
+const chosen = positionals.length === 0 ? all : positionals;
 const results: Record<string, unknown> = {};
 for (const name of chosen) {
   const bench = BENCHES[name];
