@@ -9,13 +9,13 @@
 import type { Arena } from '../../core/arena.ts';
 import type { Checksums } from '../../core/checksums.ts';
 import { PORT_GONE } from '../tun.ts';
-import { IPV4, IPV6 } from '../packet.ts';
-import { KIND_IS_UDP, KIND_IS_V6, OPAQUE, kindOf } from './kind.ts';
+import { KIND_IS_UDP, OPAQUE, headersToJoin, kindOf, transportOf } from './kind.ts';
 import { MAX_SEGMENTS, OpenPacket } from './open-packet.ts';
-import { sameAddresses, sameIp, sameTcp } from './same-flow.ts';
+import { continuesIp, continuesTcp, continuesUdp, sameAddresses } from './same-flow.ts';
 import { type PacketSink, SINK_REFUSED_SUPER } from './sink.ts';
-import { isIntact, restoreHeaders, writePlainHeader, writeSuperHeaders } from './super-header.ts';
-import { TCP, TCP_FLAG, UDP } from './transport.ts';
+import { restoreHeaders, writePlainHeader, writeSuperHeaders } from './super-header.ts';
+import { TCP, TCP_FLAG } from './transport.ts';
+import { isIntact } from './verify.ts';
 import { MAX_PACKET_SIZE, VIRTIO_NET_HDR } from './virtio.ts';
 
 export interface CoalescerOptions {
@@ -88,14 +88,16 @@ export class Coalescer {
    * packet must stay, and the ten bytes before it may be overwritten.
    */
   add(at: number, length: number): void {
-    const kind = kindOf(this.#arena, at, length);
-    if (kind >= 0) {
-      if (kind & KIND_IS_UDP) this.#addUdp(kind, at, length);
-      else this.#addTcp(kind, at, length);
+    const { view } = this.#arena;
+    for (let i = 0; i < this.#openCount; i++) {
+      const open = this.#packets[i] as OpenPacket;
+      if (length <= open.headerSize || view.getInt32(at + open.transport, true) !== open.ports) continue;
+      if (!this.#join(open, at, length)) continue;
+      // PSH asks for delivery; and behind a short segment nothing can follow.
+      if (open.hasPush || length - open.headerSize < open.gsoSize) this.#close(i);
       return;
     }
-    if (kind === OPAQUE) this.#writeAll();
-    this.#writePlain(at, length);
+    this.#begin(at, length);
   }
 
   /** Writes all that waits. Returns the number of packets that the sink refused since the last call, or PORT_GONE. */
@@ -107,71 +109,50 @@ export class Coalescer {
     return result;
   }
 
-  #addTcp(kind: number, at: number, length: number): void {
-    const { u8, view } = this.#arena;
-    const tcp = at + (kind & KIND_IS_V6 ? IPV6.headerSize : IPV4.headerSize);
-    const ports = view.getInt32(tcp, true);
-    const flags = u8[tcp + TCP.flags] as number;
-    const dataOffset = u8[tcp + TCP.dataOffset] as number;
-    const size = (dataOffset >> 4) * 4;
-    const headerSize = tcp - at + size;
+  /** Appends the packet to `open`, whose ports it has, if it continues it. */
+  #join(open: OpenPacket, at: number, length: number): boolean {
+    const arena = this.#arena;
+    const { headerSize, transport } = open;
     const payload = length - headerSize;
-    const hasPush = (flags & TCP_FLAG.psh) !== 0;
-    const isCandidate =
-      (flags & ~TCP_FLAG.psh) === TCP_FLAG.ack &&
-      (dataOffset & 15) === 0 &&
-      size >= TCP.headerSize &&
-      payload > 0;
-    const sequence = view.getInt32(tcp + TCP.sequence);
-
-    const index = this.#find(kind, ports, at);
-    if (index >= 0) {
-      const open = this.#packets[index] as OpenPacket;
-      if (
-        isCandidate &&
-        sequence === open.sequence &&
-        headerSize === open.headerSize &&
-        sameTcp(this.#arena, tcp, open.head + open.transport, size) &&
-        this.#joins(open, at, length, payload)
-      ) {
-        open.sequence = (sequence + payload) | 0;
-        open.hasPush = hasPush;
-        // The application at the other end asked for delivery; and behind a short segment nothing can follow.
-        if (hasPush || payload < open.gsoSize) this.#close(index);
-        return;
-      }
-      this.#close(index);
+    if (payload > open.gsoSize || open.segments === MAX_SEGMENTS) return false;
+    if (open.length + payload > MAX_PACKET_SIZE || !continuesIp(arena, open, at, length)) return false;
+    const isUdp = (open.kind & KIND_IS_UDP) !== 0;
+    const follows = isUdp
+      ? continuesUdp(arena, at + transport, length - transport)
+      : continuesTcp(arena, open, at + transport);
+    if (!follows || !isIntact(arena, this.#checksums, open, at, length)) return false;
+    this.#setPiece(open.table, open.segments, at + headerSize, payload);
+    open.segments++;
+    open.length += payload;
+    if (!isUdp) {
+      open.sequence = (open.sequence + payload) | 0;
+      open.hasPush = ((arena.u8[at + transport + TCP.flags] as number) & TCP_FLAG.psh) !== 0;
     }
-    if (!isCandidate || hasPush || !this.#tcp) {
+    return true;
+  }
+
+  /** Takes a packet that continues none: it ends the open one of its flow and waits, or passes. */
+  #begin(at: number, length: number): void {
+    const kind = kindOf(this.#arena, at, length);
+    if (kind === OPAQUE) this.#writeAll();
+    if (kind < 0) {
       this.#writePlain(at, length);
       return;
     }
-    const open = this.#open();
-    open.reset(kind, ports, at, headerSize, length);
-    open.sequence = (sequence + payload) | 0;
-  }
-
-  #addUdp(kind: number, at: number, length: number): void {
-    const { view } = this.#arena;
-    const udp = at + (kind & KIND_IS_V6 ? IPV6.headerSize : IPV4.headerSize);
-    const ports = view.getInt32(udp, true);
-    const size = at + length - udp;
-    const payload = size - UDP.headerSize;
-    // A datagram without a checksum must not get one.
-    const isCandidate =
-      view.getUint16(udp + UDP.length) === size && view.getUint16(udp + UDP.checksum) !== 0 && payload > 0;
-
+    const ports = this.#arena.view.getInt32(at + transportOf(kind), true);
     const index = this.#find(kind, ports, at);
-    if (index >= 0) {
-      const open = this.#packets[index] as OpenPacket;
-      if (isCandidate && this.#joins(open, at, length, payload)) {
-        if (payload < open.gsoSize) this.#close(index);
-        return;
-      }
-      this.#close(index);
+    if (index >= 0) this.#close(index);
+    const isOn = kind & KIND_IS_UDP ? this.#udp : this.#tcp;
+    const headerSize = headersToJoin(this.#arena, kind, at, length);
+    if (!isOn || headerSize === 0) {
+      this.#writePlain(at, length);
+      return;
     }
-    if (isCandidate && this.#udp) this.#open().reset(kind, ports, at, length - payload, length);
-    else this.#writePlain(at, length);
+    if (this.#openCount === MAX_OPEN_PACKETS) this.#close(0);
+    const open = this.#packets[this.#openCount++] as OpenPacket;
+    open.reset(kind, ports, at, headerSize, length);
+    // Of no meaning for UDP.
+    open.sequence = (this.#arena.view.getInt32(at + open.transport + TCP.sequence) + open.gsoSize) | 0;
   }
 
   /** Index of the open packet of the flow, or -1. There is never more than one. */
@@ -182,30 +163,6 @@ export class Coalescer {
         return i;
     }
     return -1;
-  }
-
-  /** Appends the packet to `open` unless size, IP header or checksums forbid it. */
-  #joins(open: OpenPacket, at: number, length: number, payload: number): boolean {
-    if (payload > open.gsoSize || open.segments === MAX_SEGMENTS) return false;
-    if (open.length + payload > MAX_PACKET_SIZE || !sameIp(this.#arena, at, open)) return false;
-    // The receiver will not look at the checksums of a joined packet, so that a wrong one, which would have protected
-    // it from what happened before the tunnel, must not get in.
-    const { kind } = open;
-    if (!open.isVerified) {
-      open.isVerified = isIntact(this.#checksums, kind, open.head, open.length);
-      if (!open.isVerified) return false;
-    }
-    if (!isIntact(this.#checksums, kind, at, length)) return false;
-    this.#setPiece(open.table, open.segments, at + length - payload, payload);
-    open.segments++;
-    open.length += payload;
-    return true;
-  }
-
-  /** An unused packet for the end of the list. */
-  #open(): OpenPacket {
-    if (this.#openCount === MAX_OPEN_PACKETS) this.#close(0);
-    return this.#packets[this.#openCount++] as OpenPacket;
   }
 
   /** Takes a packet from the list and writes it. */

@@ -1,7 +1,7 @@
 /** What a packet is to the coalescer. */
 import type { Arena } from '../../core/arena.ts';
 import { IPV4, IPV6, PROTOCOL } from '../packet.ts';
-import { TCP, UDP } from './transport.ts';
+import { TCP, TCP_FLAG, UDP } from './transport.ts';
 
 /** The kinds that are joined, as bits: two transports over two versions of IP. Headers are complete and not special. */
 export const KIND = { tcp4: 0, tcp6: 1, udp4: 2, udp6: 3 } as const;
@@ -41,4 +41,27 @@ export function kindOf(arena: Arena, at: number, length: number): number {
 function kindOver(ip: number, protocol: number, size: number): number {
   if (protocol === PROTOCOL.tcp) return size >= TCP.headerSize ? ip : OPAQUE;
   return size >= UDP.headerSize ? ip | KIND_IS_UDP : OPAQUE;
+}
+
+/** Bytes before the transport header of a packet of KIND. */
+export function transportOf(kind: number): number {
+  return kind & KIND_IS_V6 ? IPV6.headerSize : IPV4.headerSize;
+}
+
+/**
+ * Size of the headers of a packet of KIND that others may be joined to; 0 when none may: TCP needs ACK and nothing
+ * else, UDP a checksum, and both need payload.
+ */
+export function headersToJoin({ u8, view }: Arena, kind: number, at: number, length: number): number {
+  const transport = transportOf(kind);
+  const start = at + transport;
+  if (kind & KIND_IS_UDP) {
+    const isWhole = view.getUint16(start + UDP.length) === length - transport;
+    const headerSize = transport + UDP.headerSize;
+    return isWhole && view.getUint16(start + UDP.checksum) !== 0 && length > headerSize ? headerSize : 0;
+  }
+  const dataOffset = u8[start + TCP.dataOffset] as number;
+  if ((dataOffset & 15) !== 0 || u8[start + TCP.flags] !== TCP_FLAG.ack) return 0;
+  const size = (dataOffset >> 4) * 4;
+  return size >= TCP.headerSize && length > transport + size ? transport + size : 0;
 }

@@ -1,6 +1,5 @@
 /** A packet that waits in the coalescer for its successors, and what was joined to it already. */
-import { IPV4, IPV6 } from '../packet.ts';
-import { KIND_IS_V6 } from './kind.ts';
+import { transportOf } from './kind.ts';
 
 /** As many as the kernel's UDP_GRO_CNT_MAX; TCP reaches 65,535 bytes first, unless its segments are small. */
 export const MAX_SEGMENTS = 64;
@@ -12,7 +11,8 @@ export class OpenPacket {
   ports = 0;
   /** Arena offset of the first packet, whose headers stand for all. They are intact until it is written. */
   head = 0;
-  /** IP and transport headers. */
+  /** Bytes before the transport header, and before the payload. */
+  transport = 0;
   headerSize = 0;
   /** Payload of the first packet, which all others but the last have too. */
   gsoSize = 0;
@@ -25,6 +25,8 @@ export class OpenPacket {
   hasPush = false;
   /** The checksums of the first packet were found right. Those of the others always were. */
   isVerified = false;
+  /** IPv4, once verified: the folded sum of the header fields in which packets of a flow differ, `ownIpSum`. */
+  ipSum = 0;
   /** What the first packet had in these fields, once its headers were altered for writing. */
   ipChecksum = 0;
   transportChecksum = 0;
@@ -40,16 +42,12 @@ export class OpenPacket {
     this.kind = kind;
     this.ports = ports;
     this.head = head;
+    this.transport = transportOf(kind);
     this.headerSize = headerSize;
     this.gsoSize = length - headerSize;
     this.length = length;
     this.segments = 1;
     this.hasPush = false;
     this.isVerified = false;
-  }
-
-  /** Bytes before the transport header. */
-  get transport(): number {
-    return this.kind & KIND_IS_V6 ? IPV6.headerSize : IPV4.headerSize;
   }
 }

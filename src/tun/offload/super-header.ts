@@ -1,4 +1,4 @@
-/** The headers of a joined packet, and the checksums that allow joining. */
+/** The headers with which packets are written, joined or alone. */
 import type { Arena } from '../../core/arena.ts';
 import { type Checksums, fold, networkSum } from '../../core/checksums.ts';
 import { IPV4, IPV6, PROTOCOL } from '../packet.ts';
@@ -19,20 +19,6 @@ export function writePlainHeader({ view }: Arena, packet: number): void {
   view.setUint32(header, 0);
   view.setUint32(header + 4, 0);
   view.setUint16(header + 8, 0);
-}
-
-/**
- * Checks the IPv4 header's and the transport checksum of a packet that `kindOf` gave `kind`. In both IP versions the
- * addresses, which are most of the pseudo header, lie right before the transport header.
- */
-export function isIntact(checksums: Checksums, kind: number, at: number, length: number): boolean {
-  const isV6 = (kind & KIND_IS_V6) !== 0;
-  const from = at + (isV6 ? IPV6.source : IPV4.source);
-  const size = length - (isV6 ? IPV6.headerSize : IPV4.headerSize);
-  const protocol = kind & KIND_IS_UDP ? PROTOCOL.udp : PROTOCOL.tcp;
-  const sum = networkSum(checksums.sum(from, at + length - from)) + size + protocol;
-  if (fold(sum) !== 0xffff) return false;
-  return isV6 || fold(checksums.sum(at, IPV4.headerSize)) === 0xffff;
 }
 
 /** Turns the headers of the first packet into those of the joined one, before which it writes a virtio header. */
