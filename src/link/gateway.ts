@@ -249,8 +249,10 @@ function peersTouched(changes: readonly StoreChange[]): { removed: string[]; put
       const isSameKey = before?.publicKey === record.publicKey;
       if (before && !isSameKey) removed.add(before.publicKey);
       removed.delete(record.publicKey);
-      const isMoved = !isSameKey || before.virtualEndpoint !== record.virtualEndpoint;
-      put.set(record.publicKey, { record, isMoved });
+      put.set(record.publicKey, {
+        record,
+        isMoved: !isSameKey || before.virtualEndpoint !== record.virtualEndpoint,
+      });
     } else if (change.kind === 'delete_machine' || change.kind === 'delete_pending') {
       put.delete(change.before.publicKey);
       removed.add(change.before.publicKey);

@@ -1,6 +1,14 @@
 /** Datagrams into one stream: coalesced while the stream takes them, queued while it does not. */
 import { type BlockPool, PacketQueue, type QueuedDatagram } from './packet-queue.ts';
-import { MAX_PEER_PACKET_OVERHEAD, peerPacketOverhead, writePeerPacketHeader } from './peer-packet.ts';
+import { FrameParser } from './grpc-frame.ts';
+import {
+  MAX_PEER_PACKET_OVERHEAD,
+  MAX_PEER_PACKET_SIZE,
+  peerPacketOverhead,
+  readPeerPacket,
+  type Slice,
+  writePeerPacketHeader,
+} from './peer-packet.ts';
 
 /** The sending side of a stream, whatever transports it. */
 export interface StreamSender {
@@ -63,26 +71,42 @@ export class StreamWriter {
     this.queue = new PacketQueue(pools.blocks);
   }
 
-  /** Sends through `sender` from now on; undefined queues everything. */
-  attach(sender: StreamSender | undefined): void {
+  /** Sends through `sender` from now on, first of all what waits in the queue. */
+  attach(sender: StreamSender): void {
+    this.#forget();
     this.#sender = sender;
+    this.#drain();
+    this.flush();
+  }
+
+  /**
+   * The stream is gone: what it had not sent for certain waits for the next one, in front of what waits already. It may
+   * arrive twice, which the receiver's replay window sorts out.
+   */
+  detach(): void {
+    const chunks = [...this.#inFlight, ...(this.#chunk ? [this.#chunk.subarray(0, this.#used)] : [])];
+    this.#forget();
+    this.#sender = undefined;
+    if (chunks.length === 0) return;
+    const waiting: Uint8Array[] = [];
+    const next = this.#next;
+    for (; this.queue.peek(next); this.queue.drop()) {
+      waiting.push(Uint8Array.from(next.bytes.subarray(next.at, next.at + next.length)));
+    }
+    const slice: Slice = { at: 0, length: 0 };
+    const unsent = new FrameParser(MAX_PEER_PACKET_SIZE, (bytes, at, length) => {
+      if (readPeerPacket(bytes, at, length, slice)) this.queue.push(bytes, slice.at, slice.length);
+    });
+    for (const chunk of chunks) unsent.push(chunk);
+    for (const datagram of waiting) this.queue.push(datagram, 0, datagram.length);
+  }
+
+  /** Chunks under way may still be read by the old stream, so they do not go back to the pool. */
+  #forget(): void {
     this.#inFlight.length = 0;
     this.#inFlightBytes = 0;
     this.#chunk = undefined;
     this.#used = 0;
-    if (sender) {
-      this.#drain();
-      this.flush();
-    }
-  }
-
-  get isAttached(): boolean {
-    return this.#sender !== undefined;
-  }
-
-  /** Something waits for `flush`. */
-  get isDirty(): boolean {
-    return this.#used > 0;
   }
 
   /** Copies the datagram. False when an older one had to go for it. */

@@ -142,10 +142,11 @@ export class TunnelPeer {
     return this.#lanes[stream.lane]?.stream === stream;
   }
 
-  /** Returns the stream whose place and queue the new one takes. */
+  /** Returns the stream whose place the new one takes, with everything that one had not sent. */
   attach(stream: TunnelStream): TunnelStream | undefined {
     const lane = (this.#lanes[stream.lane] ??= { writer: new StreamWriter(this.#pools), stream: undefined });
     const replaced = lane.stream;
+    if (replaced) lane.writer.detach();
     lane.stream = stream;
     this.#open = this.#lanes.filter((other) => other?.stream !== undefined) as Lane[];
     lane.writer.attach(stream.carrier);
@@ -157,7 +158,7 @@ export class TunnelPeer {
     const lane = this.#lanes[stream.lane];
     if (lane?.stream !== stream) return false;
     lane.stream = undefined;
-    lane.writer.attach(undefined);
+    lane.writer.detach();
     lane.writer.queue.clear();
     this.#open = this.#open.filter((other) => other !== lane);
     return true;
