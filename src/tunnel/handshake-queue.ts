@@ -159,7 +159,7 @@ export class HandshakeQueue {
       return;
     }
     const peer = this.#context.findPeer(opened.remoteStatic);
-    if (!peer?.timers.isRunning) {
+    if (!peer) {
       opened.symmetric.zero();
       drops.count(DROP.unknown_peer);
       return;
@@ -185,11 +185,9 @@ export class HandshakeQueue {
   }
 
   #consumeResponse(datagram: Uint8Array, endpoint: Uint8Array): void {
-    const receiver = readU32le(datagram, RESPONSE.receiver);
-    const peer = this.#context.indices.get(receiver);
+    const peer = this.#context.indices.get(readU32le(datagram, RESPONSE.receiver));
     if (!peer) this.#context.drops.count(DROP.unknown_index);
-    else if (!peer.consumeResponse(datagram, receiver, endpoint))
-      this.#context.drops.count(DROP.bad_handshake);
+    else if (!peer.consumeResponse(datagram, endpoint)) this.#context.drops.count(DROP.bad_handshake);
   }
 
   /** Only remembered: the next retry carries the cookie. It proves nothing about who sent it, so nothing roams. */

@@ -222,8 +222,8 @@ export class Peer implements TimerActions {
   }
 
   /** Returns false when the message is not the answer to the handshake in progress. */
-  consumeResponse(message: Uint8Array, receiver: number, from: Uint8Array): boolean {
-    if (receiver !== this.#initiationIndex || !this.handshake.consumeResponse(message)) return false;
+  consumeResponse(message: Uint8Array, from: Uint8Array): boolean {
+    if (!this.handshake.consumeResponse(message)) return false;
     // From here on the index names the keypair.
     this.#initiationIndex = 0;
     const now = this.#context.clock.now();

@@ -443,6 +443,25 @@ test('down and up: the greatest timestamp of a peer stays, so a recorded initiat
   assert.deepEqual(wire.sent, []);
 });
 
+test('down and up: handshakes that came before are forgotten, wherever they were waiting', async () => {
+  const { alice, bob, wire, world, toBob } = await pair();
+  alice.tun.inject(toBob());
+  world.network.deliver();
+  await bob.device.down();
+  await bob.device.up();
+  world.settle();
+  assert.equal(wire.responses(bob).length, 0);
+  assert.deepEqual(bob.drops(), {});
+  // In another thread they may come while the device is down.
+  const linked = await pair({ bob: { isLinked: true } });
+  linked.alice.tun.inject(linked.toBob());
+  linked.world.network.deliver();
+  await linked.bob.device.down();
+  linked.world.settle();
+  assert.equal(linked.wire.responses(linked.bob).length, 0);
+  assert.deepEqual(linked.bob.drops(), {});
+});
+
 test('configured while down: everything is kept and works once up', async () => {
   const { alice, bob, wire, toBob } = await pair();
   await alice.device.down();

@@ -250,6 +250,22 @@ test('confirmation: a forged packet on next changes nothing; only an authenticat
   assert.equal(alice.received().length, 1);
 });
 
+test('simultaneous initiations: once the session of the other side is confirmed, the answer to the own one comes too late', async () => {
+  const { alice, bob, wire, world, toBob, toAlice } = await pair();
+  // Bob's answer takes longer than Alice's answer and Bob's confirmation together.
+  wire.hold(({ bytes, from }) => bytes[0] === 2 && from.port === bob.endpoint.port);
+  alice.tun.inject(toBob());
+  bob.tun.inject(toAlice());
+  world.settle();
+  assert.deepEqual([alice.received().length, bob.received().length], [1, 1]);
+  wire.mend();
+  wire.clear();
+  wire.inject(...wire.held.splice(0));
+  world.settle();
+  assert.deepEqual(alice.drops(), { unknown_index: 1 });
+  assert.equal(wire.sent.length, 0);
+});
+
 test('simultaneous initiations: both sides have a session after one round trip, and everything that waited arrives', async () => {
   const { alice, bob, wire, world, toBob, toAlice } = await pair();
   const there = [toBob(), toBob()];

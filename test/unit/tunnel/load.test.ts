@@ -107,6 +107,7 @@ test('cookies: one is good for the address and port that it was sent to, and for
   const places = [
     ['198.51.100.7', 7777, true],
     ['198.51.100.7', 7778, false],
+    ['198.51.100.7', 7777 + 256, false],
     ['198.51.100.8', 7777, false],
     ['2001:db8::7', 7777, false],
   ] as const;

@@ -7,6 +7,8 @@ import {
   REKEY_AFTER_MESSAGES,
   REKEY_AFTER_TIME,
 } from '../../../../src/noise/constants.ts';
+import { nodeAead } from '../../../../src/noise/crypto-node.ts';
+import type { WireDatagram } from '../../../../src/tunnel/bind-memory.ts';
 import { ACTIVITY } from '../../../../src/tunnel/lane/control.ts';
 import { MAX_STAGED_BYTES, paddingFor } from '../../../../src/tunnel/lane/outbound.ts';
 import type { LaneKeypair } from '../../../../src/tunnel/lane/tables.ts';
@@ -58,6 +60,15 @@ test('padding: any packet within the MTU becomes a multiple of 16 or exactly the
   );
 });
 
+/** What the left side has sealed. */
+function opened(datagram: WireDatagram): Uint8Array {
+  const { bytes } = datagram;
+  const nonce = Uint8Array.of(0, 0, 0, 0, ...bytes.subarray(8, 16));
+  const content = nodeAead.open(new Uint8Array(32).fill(1), nonce, bytes.subarray(16), new Uint8Array(0));
+  assert.ok(content);
+  return content;
+}
+
 test('padding: it is zero and falls off at the other side, and the MTU may change at any time', async () => {
   const { left, right, network, sent } = await lanePair();
   for (const [mtu, size, outer] of [
@@ -78,7 +89,10 @@ test('padding: it is zero and falls off at the other side, and the MTU may chang
     network.deliver();
     right.receive();
     assert.deepEqual(right.received(), [small]);
-    assert.equal(sent.at(-1)?.bytes.length, outer + 32);
+    const message = sent.at(-1);
+    assert.ok(message);
+    assert.equal(message.bytes.length, outer + 32);
+    assert.deepEqual(opened(message).subarray(size), new Uint8Array(outer - size));
   }
 });
 
