@@ -458,8 +458,20 @@ test('down and up: handshakes that came before are forgotten, wherever they were
   linked.world.network.deliver();
   await linked.bob.device.down();
   linked.world.settle();
-  assert.equal(linked.wire.responses(linked.bob).length, 0);
+  assert.equal(linked.bob.peer(linked.alice).rxBytes, 0n);
   assert.deepEqual(linked.bob.drops(), {});
+});
+
+test('down: what the lane reports afterwards starts no timer', async () => {
+  const { alice, bob, world, toBob } = await connectedPair({
+    alice: { isLinked: true },
+    persistentKeepalive: 25,
+  });
+  alice.tun.inject(toBob());
+  await alice.device.down();
+  world.settle();
+  assert.equal(bob.received().length, 1);
+  assert.deepEqual(alice.device.timers(), []);
 });
 
 test('configured while down: everything is kept and works once up', async () => {

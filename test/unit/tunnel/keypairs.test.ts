@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { REKEY_AFTER_TIME, REKEY_TIMEOUT } from '../../../src/noise/constants.ts';
 import type { WireDatagram } from '../../../src/tunnel/bind-memory.ts';
+import { NobleTransportAead } from '../../../src/noise/aead-noble.ts';
 import { Keypairs } from '../../../src/tunnel/keypairs.ts';
 import { connectedPair, pair, type End, type Pair } from '../../kit/pair.ts';
 import { Stranger, receiverIndex, senderIndex } from '../../kit/stranger.ts';
@@ -341,4 +342,50 @@ test('restart: a peer that does not know of it finds out within 15 s and a bit',
   const packet = toBob();
   alice.send(packet);
   assert.deepEqual(bob.received(), [packet]);
+});
+
+/** An AEAD that knows how many keys it holds. */
+class CountingAead extends NobleTransportAead {
+  readonly live = new Set<number>();
+
+  override addKey(key: Uint8Array): number {
+    const handle = super.addKey(key);
+    assert.ok(!this.live.has(handle));
+    this.live.add(handle);
+    return handle;
+  }
+
+  override dropKey(handle: number): void {
+    assert.ok(this.live.delete(handle), 'dropped twice');
+    super.dropKey(handle);
+  }
+}
+
+test('keys: a lane holds those of three sessions at most, and none when the device is down or the peer removed', async () => {
+  let aead: CountingAead | undefined;
+  const { alice, bob, world, wire, toBob, toAlice } = await pair({
+    alice: { aead: (arena) => (aead = new CountingAead(arena)) },
+  });
+  const live = () => aead?.live.size;
+  for (let round = 0; round < 30; round++) {
+    // Crossing and plain handshakes, answers that get lost, sessions that end.
+    if (round % 5 === 3) wire.bend((datagram) => (datagram.bytes[0] === 2 ? [] : [datagram]));
+    alice.tun.inject(toBob());
+    bob.tun.inject(toAlice());
+    world.advance(round % 2 === 0 ? REKEY_AFTER_TIME : 2 * REKEY_AFTER_TIME);
+    wire.mend();
+    assert.ok((live() ?? 0) <= 6, `${live()} keys`);
+  }
+  assert.ok((live() ?? 0) > 0);
+  for (let round = 0; round < 50; round++) {
+    await alice.device.down();
+    assert.equal(live(), 0);
+    assert.deepEqual(alice.device.timers(), []);
+    await alice.device.up();
+    world.advance(100);
+    alice.send(toBob());
+    assert.equal(live(), 2);
+  }
+  await alice.configure({ publicKey: bob.publicKey, remove: true });
+  assert.equal(live(), 0);
 });

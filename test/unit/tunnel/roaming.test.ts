@@ -249,6 +249,18 @@ test('sticky source: a change of routes that keeps the interface keeps the sourc
   assert.deepEqual(wire.data(bob)[0]?.from.address, second.address);
 });
 
+test('sticky source: a handshake for want of an answer lets go of it', async () => {
+  const { alice, bob, wire, world, toBob, toAlice, second } = await targeted();
+  alice.send(toBob());
+  wire.cut();
+  bob.send(toAlice());
+  world.advance(bob.timer('new-handshake') ?? 0);
+  assert.deepEqual(
+    [...wire.data(bob), ...wire.initiations(bob)].map(({ from }) => from.address),
+    [second.address, address('192.0.2.2')],
+  );
+});
+
 test('sticky source: a vanished address is given up at once, without losing the packet', async () => {
   const { alice, bob, toBob, toAlice } = await targeted();
   alice.send(toBob());

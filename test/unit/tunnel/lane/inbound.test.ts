@@ -7,6 +7,7 @@ import { ACTIVITY } from '../../../../src/tunnel/lane/control.ts';
 import { PEER_RECORD } from '../../../../src/tunnel/lane/tables.ts';
 import { lanePair, PEER, type LanePair, type LaneSide } from '../../../kit/lanes.ts';
 import { ipv4Packet } from '../../../kit/packets.ts';
+import { address } from '../../../kit/pair.ts';
 import { endpoint } from '../../../kit/stranger.ts';
 
 let serial = 0;
@@ -152,8 +153,14 @@ test('roaming: a batch is one report, and the last authentic datagram decides', 
   assert.equal(roamed.length, 1);
   assert.equal(decodeEndpoint(roamed[0]?.[2] as Uint8Array, 0)?.port, 3);
   assert.equal(place(right), '203.0.113.3:3');
-  // The same place again is no news; late packets count as latest by arrival.
-  deliver(lanes, { ...b, from: endpoint('203.0.113.3', 3) });
+  // The same place again is no news, not even when it sends to another address of ours: that is only where answers
+  // leave from.
+  const other = address('192.0.2.33');
+  await right.bind.close();
+  right.bind.addresses.push(other);
+  await right.bind.open(51_820);
+  deliver(lanes, { ...b, from: endpoint('203.0.113.3', 3), to: { ...b.to, address: other } });
+  assert.equal(right.received().length, 3);
   assert.equal(right.events.filter(([name]) => name === 'roamed').length, 1);
 });
 
