@@ -10,8 +10,11 @@ import {
   type StoreChange,
   type StoreConflict,
 } from './records.ts';
+import type { Source } from './source.ts';
 import type { StoreContents } from './store.ts';
 import { TokenBook, type TokenRecord } from './tokens.ts';
+
+const MACHINE_PREFIX = 'machine:';
 
 export class Registry {
   readonly #machines = new Map<string, MachineRecord>();
@@ -106,6 +109,14 @@ export class Registry {
   isAddressTaken(address: string): boolean {
     return this.#addresses.has(address);
   }
+  /** Who has this node address. */
+  sourceAt(nodeAddress: string): Source | undefined {
+    const owner = this.#addresses.get(nodeAddress);
+    if (owner === undefined) return undefined;
+    return owner.startsWith(MACHINE_PREFIX)
+      ? { kind: 'machine', id: owner.slice(MACHINE_PREFIX.length) }
+      : { kind: 'pending' };
+  }
   /** `address:port` where the peer was last heard from. */
   endpointOf(publicKey: string): string | undefined {
     return this.#endpoints.get(publicKey);
@@ -193,7 +204,7 @@ export class Registry {
 
   #addMachine(record: MachineRecord, undo: UndoLog): StoreConflict | undefined {
     if (this.#machineByKey.has(record.publicKey)) return 'public_key';
-    const conflict = this.#takeAddresses(record, `machine:${record.id}`, undo);
+    const conflict = this.#takeAddresses(record, MACHINE_PREFIX + record.id, undo);
     if (conflict) return conflict;
     undo.set(this.#machines, record.id, record);
     undo.set(this.#machineByKey, record.publicKey, record);
