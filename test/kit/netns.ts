@@ -253,7 +253,10 @@ export interface VethEnd {
   readonly addresses: readonly string[];
 }
 
-/** Joins two namespaces by a veth pair, both ends up. IPv6 addresses are usable at once (no duplicate detection). */
+/**
+ * Joins two namespaces by a veth pair, both ends up and IPv6 usable: no duplicate detection, and the kernel has noticed
+ * that the link has a carrier (it does so up to a second later, and until then answers no neighbour solicitation).
+ */
 export function joinByVeth(a: VethEnd, b: VethEnd): void {
   for (const end of [a, b]) end.namespace.exec('sysctl', ['-qw', 'net.ipv6.conf.default.accept_dad=0']);
   a.namespace.ip(`link add ${a.link} type veth peer name ${b.link} netns ${b.namespace.name}`);
@@ -262,6 +265,15 @@ export function joinByVeth(a: VethEnd, b: VethEnd): void {
       end.namespace.ip(`address add ${address} dev ${end.link}${address.includes(':') ? ' nodad' : ''}`);
     }
     end.namespace.ip(`link set ${end.link} up`);
+  }
+  for (const end of [a, b]) awaitCarrier(end);
+}
+
+function awaitCarrier({ namespace, link }: VethEnd): void {
+  const deadline = performance.now() + 10_000;
+  while (!namespace.ip(`-o link show dev ${link}`).includes(' state UP ')) {
+    if (performance.now() > deadline) throw new Error(`${link} in ${namespace.name} has no carrier after 10 s`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
   }
 }
 
