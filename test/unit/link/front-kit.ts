@@ -16,6 +16,8 @@ export interface TestFront {
   readonly clock: FakeClock;
   readonly gateway: TestTable;
   readonly port: number;
+  /** Calls for the UUID `hang`, which are never answered. */
+  readonly hanging: { count: number };
   readonly close: () => Promise<void>;
 }
 
@@ -25,14 +27,15 @@ export async function startFront(
 ): Promise<TestFront> {
   const clock = new FakeClock();
   const services = new Server();
-  services.addService(ProvisionServiceService as ServiceDefinition, provisionService());
+  const hanging = { count: 0 };
+  services.addService(ProvisionServiceService as ServiceDefinition, provisionService(hanging));
   const front = new GrpcFront({ clock, streams: gateway.table, services, ...more });
   const { port } = await front.listen('127.0.0.1', 0);
-  return { front, clock, gateway, port, close: () => front.close(AbortSignal.abort()) };
+  return { front, clock, gateway, port, hanging, close: () => front.close(AbortSignal.abort()) };
 }
 
 /** Answers with what it was asked, or fails as the UUID says. */
-function provisionService(): UntypedServiceImplementation {
+function provisionService(hanging: { count: number }): UntypedServiceImplementation {
   const provision: UntypedServiceImplementation[string] = (
     call: { request: ProvisionRequest; metadata: Parameters<typeof callerOf>[0] },
     callback: (error: object | null, response?: ProvisionResponse) => void,
@@ -42,7 +45,10 @@ function provisionService(): UntypedServiceImplementation {
       callback({ code: status.PERMISSION_DENIED, details: 'unauthorized' });
       return;
     }
-    if (nodeUuid === 'hang') return;
+    if (nodeUuid === 'hang') {
+      hanging.count++;
+      return;
+    }
     const caller = callerOf(call.metadata);
     callback(null, {
       serverEndpoint: [caller ? formatSocketAddress(caller) : ''],

@@ -6,9 +6,10 @@ import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
 import { parseSocketAddress, type SocketAddress } from '../../../src/core/ip.ts';
-import { ProvisionRequest, ProvisionResponse } from '../../../src/gen/siderolink/provision.ts';
+import type { ProvisionResponse } from '../../../src/gen/siderolink/provision.ts';
 import { dial, type DialOptions, type DialTarget } from '../../../src/link/dial.ts';
-import { GrpcError, openSession, unaryCall } from '../../../src/link/grpc-client.ts';
+import { GrpcError } from '../../../src/link/grpc-client.ts';
+import { callProvision } from '../../../src/link/provision-client.ts';
 import { STATUS, type Status } from '../../../src/link/grpc-status.ts';
 import { Http2Dialer } from '../../../src/link/http2-dialer.ts';
 import { Relay } from '../../../src/link/relay.ts';
@@ -297,20 +298,12 @@ test('dialling can be given up at every stage', async (t) => {
   await assert.rejects(dial(plain(1), DIRECT, never), { message: /127\.0\.0\.1 port 1: .*ECONNREFUSED/ });
 });
 
-const PROVISION = '/sidero.link.ProvisionService/Provision';
-
-async function call(target: DialTarget, nodeUuid: string, signal = never): Promise<ProvisionResponse> {
-  const session = openSession(await dial(target, DIRECT, never), 'gw', target.isPlaintext);
-  try {
-    const message = ProvisionRequest.encode({ nodeUuid, nodePublicKey: 'k' }).finish();
-    return ProvisionResponse.decode(await unaryCall(session, PROVISION, message, signal));
-  } finally {
-    session.destroy();
-  }
+function call(target: DialTarget, nodeUuid: string, signal = never): Promise<ProvisionResponse> {
+  return callProvision(target, { nodeUuid, nodePublicKey: 'k' }, DIRECT, signal);
 }
 
 test('a unary call has its answer, its status or its deadline', async (t) => {
-  const { port, close } = await startFront();
+  const { port, hanging, close } = await startFront();
   t.after(close);
   assert.equal((await call(plain(port), 'u')).serverPublicKey, 'u');
   await assert.rejects(call(plain(port), 'refuse'), (error: unknown) => {
@@ -320,7 +313,8 @@ test('a unary call has its answer, its status or its deadline', async (t) => {
   });
   const abort = new AbortController();
   const late = call(plain(port), 'hang', abort.signal);
-  setImmediate(() => abort.abort());
+  await until(() => hanging.count === 1);
+  abort.abort();
   await assert.rejects(
     late,
     (error: unknown) => (error as GrpcError).status.code === STATUS.DEADLINE_EXCEEDED,
