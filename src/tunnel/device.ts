@@ -3,7 +3,7 @@
  * in through interfaces; `advance` is called when `nextDeadline` has come.
  */
 import type { Clock } from '../core/clock.ts';
-import { configError } from '../core/errors.ts';
+import { AppError, configError } from '../core/errors.ts';
 import { formatPrefix } from '../core/ip.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
@@ -174,6 +174,8 @@ export class Device implements Configurable, LaneEvents {
 
   configure(change: DeviceChange): Promise<void> {
     return this.#serially(async () => {
+      // What a closed device is given would never be wiped.
+      if (this.#isClosed) throw new AppError('not_found', 'the device is closed');
       // The steps that can fail come first, so that a refused change has changed nothing.
       this.#checkPeerCount(change);
       const { fwmark = this.#fwmark, listenPort = this.#listenPort } = change;

@@ -81,6 +81,10 @@ async function apply(
     const reason = error instanceof Error ? error.message : String(error);
     logger.log('error', 'uapi_set_failed', { reason, errno });
     return errno;
+  } finally {
+    // The device has copies of its own.
+    request.change.privateKey?.zero();
+    for (const peer of request.change.peers) peer.presharedKey?.zero();
   }
 }
 

@@ -1,6 +1,6 @@
 /** A device without crypto or sockets: it keeps what it is told, by the rules of `Configurable`. */
 import { type Prefix, formatPrefix } from '../../src/core/ip.ts';
-import { PresharedKey } from '../../src/noise/keys.ts';
+import { PresharedKey, PrivateKey } from '../../src/noise/keys.ts';
 import type { Configurable, DeviceChange, DeviceState, PeerState } from '../../src/tunnel/config.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -30,7 +30,10 @@ export class FakeDevice implements Configurable {
     this.changes.push(change);
     await this.gate;
     if (this.failure) throw this.failure;
-    if (change.privateKey) this.#device.privateKey = change.privateKey.isZero ? undefined : change.privateKey;
+    if (change.privateKey)
+      this.#device.privateKey = change.privateKey.isZero
+        ? undefined
+        : new PrivateKey(change.privateKey.bytes);
     if (change.listenPort !== undefined) this.#device.listenPort = change.listenPort;
     if (change.fwmark !== undefined) this.#device.fwmark = change.fwmark;
     if (change.replacePeers === true) {
@@ -50,7 +53,7 @@ export class FakeDevice implements Configurable {
         peer = emptyPeer(peerChange.publicKey);
         this.#peers.set(id, peer);
       }
-      if (peerChange.presharedKey) peer.presharedKey = peerChange.presharedKey;
+      if (peerChange.presharedKey) peer.presharedKey = new PresharedKey(peerChange.presharedKey.bytes);
       if (peerChange.endpoint) peer.endpoint = peerChange.endpoint;
       if (peerChange.persistentKeepalive !== undefined)
         peer.persistentKeepalive = peerChange.persistentKeepalive;

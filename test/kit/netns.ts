@@ -272,7 +272,8 @@ export function joinByVeth(a: VethEnd, b: VethEnd): void {
 function awaitCarrier({ namespace, link }: VethEnd): void {
   const deadline = performance.now() + 10_000;
   while (!namespace.ip(`-o link show dev ${link}`).includes(' state UP ')) {
-    if (performance.now() > deadline) throw new Error(`${link} in ${namespace.name} has no carrier after 10 s`);
+    if (performance.now() > deadline)
+      throw new Error(`${link} in ${namespace.name} has no carrier after 10 s`);
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
   }
 }

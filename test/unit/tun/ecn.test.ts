@@ -5,32 +5,10 @@ import { Arena } from '../../../src/core/arena.ts';
 import { decapsulateEcn, encapsulateEcn } from '../../../src/tun/ecn.ts';
 import { checksum, trafficClass, wordSum } from '../../../src/tun/packet.ts';
 import { ipv4Packet, ipv6Packet } from '../../kit/packets.ts';
+import { ECN_DROP, ECN_FIGURE_4 } from '../../reference/ecn.ts';
 
 const arena = new Arena({ bytes: 1 << 20 });
 const at = arena.alloc(1 << 12);
-
-const [NOT_ECT, ECT1, ECT0, CE] = [0, 1, 2, 3];
-const DROP = -1;
-
-/** RFC 6040 figure 4, row by row: arriving inner, arriving outer, outgoing. */
-const FIGURE_4: readonly (readonly [inner: number, outer: number, outgoing: number])[] = [
-  [NOT_ECT, NOT_ECT, NOT_ECT],
-  [NOT_ECT, ECT0, NOT_ECT],
-  [NOT_ECT, ECT1, NOT_ECT],
-  [NOT_ECT, CE, DROP],
-  [ECT0, NOT_ECT, ECT0],
-  [ECT0, ECT0, ECT0],
-  [ECT0, ECT1, ECT1],
-  [ECT0, CE, CE],
-  [ECT1, NOT_ECT, ECT1],
-  [ECT1, ECT0, ECT1],
-  [ECT1, ECT1, ECT1],
-  [ECT1, CE, CE],
-  [CE, NOT_ECT, CE],
-  [CE, ECT0, CE],
-  [CE, ECT1, CE],
-  [CE, CE, CE],
-];
 
 function place(version: 4 | 6, tos: number): void {
   const packet =
@@ -57,18 +35,18 @@ for (const version of [4, 6] as const) {
   });
 
   test(`IPv${version}: inner and outer ECN are combined as in RFC 6040 figure 4, DSCP stays`, () => {
-    assert.equal(new Set(FIGURE_4.map(([inner, outer]) => inner * 4 + outer)).size, 16);
+    assert.equal(new Set(ECN_FIGURE_4.map(([inner, outer]) => inner * 4 + outer)).size, 16);
     const dscp = fc.nat(63).map((value) => value << 2);
     fc.assert(
       fc.property(
-        fc.constantFrom(...FIGURE_4),
+        fc.constantFrom(...ECN_FIGURE_4),
         dscp,
         dscp,
         ([inner, outer, outgoing], innerDscp, outerDscp) => {
           place(version, innerDscp | inner);
           const before = arena.u8.slice(at, at + 80);
-          assert.equal(decapsulateEcn(arena, at, outerDscp | outer), outgoing !== DROP);
-          assert.equal(trafficClass(arena, at), innerDscp | (outgoing === DROP ? inner : outgoing));
+          assert.equal(decapsulateEcn(arena, at, outerDscp | outer), outgoing !== ECN_DROP);
+          assert.equal(trafficClass(arena, at), innerDscp | (outgoing === ECN_DROP ? inner : outgoing));
           // Nothing but the ECN field and what depends on it has changed.
           if (version === 4) assert.equal(checksum(wordSum(arena, at, 20)), 0);
           before.set(arena.u8.subarray(at, at + (version === 4 ? 12 : 2)));

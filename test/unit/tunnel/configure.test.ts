@@ -503,6 +503,10 @@ test('close: keys are wiped, the port is free, and nothing moves any more', asyn
   assert.ok(world.network.isFree({ ...alice.endpoint, port }));
   await alice.device.up();
   assert.equal(alice.device.isUp, false);
+  await assert.rejects(alice.device.configure({ privateKey: alice.privateKey, peers: [] }), {
+    message: 'the device is closed',
+  });
+  assert.equal(alice.device.state().privateKey, undefined);
 });
 
 test('state: handshake time is wall clock, bytes are those of the UDP payload', async () => {

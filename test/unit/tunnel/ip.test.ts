@@ -4,37 +4,12 @@ import { formatAddress } from '../../../src/core/ip.ts';
 import { internetChecksum, ipv4Packet, ipv6Packet, withTrafficClass } from '../../kit/packets.ts';
 import { connectedPair, pair, prefix, type End } from '../../kit/pair.ts';
 import { Stranger } from '../../kit/stranger.ts';
-
-const NOT_ECT = 0;
-const ECT1 = 1;
-const ECT0 = 2;
-const CE = 3;
-const NAMES = ['Not-ECT', 'ECT(1)', 'ECT(0)', 'CE'];
-
-/** RFC 6040 figure 4: arriving inner, arriving outer, what is forwarded. */
-const FIGURE_4: readonly (readonly [inner: number, outer: number, forwarded: number | 'drop'])[] = [
-  [NOT_ECT, NOT_ECT, NOT_ECT],
-  [NOT_ECT, ECT0, NOT_ECT],
-  [NOT_ECT, ECT1, NOT_ECT],
-  [NOT_ECT, CE, 'drop'],
-  [ECT0, NOT_ECT, ECT0],
-  [ECT0, ECT0, ECT0],
-  [ECT0, ECT1, ECT1],
-  [ECT0, CE, CE],
-  [ECT1, NOT_ECT, ECT1],
-  [ECT1, ECT0, ECT1],
-  [ECT1, ECT1, ECT1],
-  [ECT1, CE, CE],
-  [CE, NOT_ECT, CE],
-  [CE, ECT0, CE],
-  [CE, ECT1, CE],
-  [CE, CE, CE],
-];
+import { CE, ECN_DROP, ECN_FIGURE_4, ECN_NAMES, ECT0, ECT1, NOT_ECT } from '../../reference/ecn.ts';
 
 for (const version of [4, 6]) {
   test(`ECN: inner and outer IPv${version} field combine as in RFC 6040, the DSCP stays, checksums are right`, async () => {
     const { alice, bob, wire } = await connectedPair();
-    for (const [inner, outer, forwarded] of FIGURE_4) {
+    for (const [inner, outer, forwarded] of ECN_FIGURE_4) {
       const plain =
         version === 4 ? ipv4Packet('10.0.0.1', '10.0.0.2', 60) : ipv6Packet('fd00::1', 'fd00::2', 60);
       const packet = withTrafficClass(plain, 0xb8 | inner);
@@ -42,8 +17,8 @@ for (const version of [4, 6]) {
       // Routers on the way may mark, and may use the DSCP for their own purposes.
       wire.bend((datagram) => [{ ...datagram, tos: 0x20 | outer }]);
       alice.send(packet);
-      const expected = forwarded === 'drop' ? [] : [withTrafficClass(plain, 0xb8 | forwarded)];
-      assert.deepEqual(bob.received(), expected, `${NAMES[inner]} in ${NAMES[outer]}`);
+      const expected = forwarded === ECN_DROP ? [] : [withTrafficClass(plain, 0xb8 | forwarded)];
+      assert.deepEqual(bob.received(), expected, `${ECN_NAMES[inner]} in ${ECN_NAMES[outer]}`);
     }
     assert.deepEqual(bob.drops(), { ecn_mismatch: 1 });
   });

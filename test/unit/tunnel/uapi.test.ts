@@ -145,6 +145,17 @@ test('slices are wiped once they are written', async () => {
   assert.ok(written[0]?.every((byte) => byte === 0));
 });
 
+for (const failure of [undefined, new AppError('io', 'socket')]) {
+  test(`the keys of a set are wiped once the device ${failure ? 'has refused' : 'has copied'} them`, async () => {
+    const device = new FakeDevice();
+    device.failure = failure;
+    await talk(device, `set=1\nprivate_key=${KEY_A}\npublic_key=${KEY_B}\npreshared_key=${KEY_A}\n\n`);
+    const [change] = device.changes;
+    assert.equal(change?.privateKey?.isZero, true);
+    assert.equal(change?.peers[0]?.presharedKey?.isZero, true);
+  });
+}
+
 test('set, get, set again what get said, get: nothing changes', async () => {
   const device = new FakeDevice();
   await talk(
