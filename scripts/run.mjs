@@ -168,10 +168,16 @@ function main([command = 'start', ...args]) {
       return test(args);
     case 'bench':
       return run(process.execPath, ['--enable-source-maps', join(root, 'dist', 'bench', 'main.js'), ...args]);
+    case 'fuzz':
+      return run(process.execPath, [
+        '--enable-source-maps',
+        join(root, 'dist', 'test', 'fuzz', 'main.js'),
+        ...args,
+      ]);
     case 'check':
       return check();
     default:
-      console.error(`culvert: unknown command "${command}"; use start, test, bench, build or check`);
+      console.error(`culvert: unknown command "${command}"; use start, test, bench, fuzz, build or check`);
       process.exit(2);
   }
 }

@@ -52,7 +52,7 @@ export interface Key {
 const FINE: Outcome = {};
 
 function bad(value: string, expected: string): Outcome {
-  return { problem: `${JSON.stringify(value)}: ${expected}` };
+  return { problem: `${quote(value)}: ${expected}` };
 }
 
 function interfaceKey(
@@ -171,9 +171,7 @@ const ALL_KEYS: readonly Key[] = [
       if (allowed.hasHostBits) wide.push(item);
       peer.allowedIps.push(allowed.change);
     }
-    return wide.length === 0
-      ? FINE
-      : { warning: `${JSON.stringify(wide.join(', '))} has a nonzero host part` };
+    return wide.length === 0 ? FINE : { warning: `${quote(wide.join(', '))} has a nonzero host part` };
   }),
   peerKey('PersistentKeepalive', true, (peer, value) => {
     const text = squeeze(value);
@@ -254,9 +252,17 @@ export function parseHostPort(text: string): HostPort | string {
   if (port === undefined || port === 0) return 'the port must be 1-65535';
   if (host.includes(':')) {
     const [address = '', zone] = host.split('%');
-    if (!parseAddress(address) || zone === '') return `${JSON.stringify(host)} is not an IPv6 address`;
+    if (!parseAddress(address) || zone === '') return `${quote(host)} is not an IPv6 address`;
   } else if (/^[\d.]+$/.test(host) ? !isIPv4(host) : !/^[^\s/[\]%@,]+$/.test(host)) {
-    return `${JSON.stringify(host)} is neither an address nor a name`;
+    return `${quote(host)} is neither an address nor a name`;
   }
   return { host, port };
+}
+
+/**
+ * For messages. What looks like a key stays hidden, wherever it stands: a line break that is missing puts a secret into
+ * the value of any key.
+ */
+export function quote(text: string): string {
+  return JSON.stringify(text.replaceAll(/[A-Za-z0-9+/]{40,}={0,2}/g, '(hidden)'));
 }

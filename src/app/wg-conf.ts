@@ -3,7 +3,14 @@ import { AppError, configError, nearest } from '../core/errors.ts';
 import type { Address } from '../core/ip.ts';
 import type { PresharedKey, PrivateKey, PublicKey } from '../noise/keys.ts';
 import type { AllowedIpChange } from '../tunnel/config.ts';
-import { type InterfaceDraft, KEYS, type PeerDraft, emptyInterface, emptyPeer } from './wg-conf-keys.ts';
+import {
+  type InterfaceDraft,
+  KEYS,
+  type PeerDraft,
+  emptyInterface,
+  emptyPeer,
+  quote,
+} from './wg-conf-keys.ts';
 
 export interface WgConf {
   readonly device: InterfaceSection;
@@ -231,8 +238,4 @@ function finishPeer(draft: PeerDraft): PeerSection {
   const { kind: _kind, line: _line, seen: _seen, isUntouched: _isUntouched, publicKey, ...rest } = draft;
   // ConfReader has refused files with a peer that lacks its key.
   return { ...rest, publicKey: publicKey as PublicKey };
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text);
 }

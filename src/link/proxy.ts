@@ -53,9 +53,18 @@ export function parseProxy(text: string, place: string): Proxy {
     scheme,
     host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
     port: url.port === '' ? DEFAULT_PORTS[scheme] : Number(url.port),
-    username: url.username === '' ? undefined : decodeURIComponent(url.username),
-    password: url.password === '' ? undefined : decodeURIComponent(url.password),
+    username: decodePart(url.username, 'user name', place),
+    password: decodePart(url.password, 'password', place),
   };
+}
+
+/** Undefined when empty. */
+function decodePart(text: string, what: string, place: string): string | undefined {
+  try {
+    return text === '' ? undefined : decodeURIComponent(text);
+  } catch {
+    throw configError(place, `has a broken % escape in its ${what}`, 'write % as %25');
+  }
 }
 
 function isExempt(rawHost: string, port: number, noProxy: string): boolean {

@@ -405,3 +405,17 @@ test('no text makes the parser throw anything but a configuration error', () => 
     { numRuns: 1000 },
   );
 });
+
+test('a missing line break does not make a secret part of a message', () => {
+  for (const text of [
+    `[PrivateKey = ${PRIVATE}\n`,
+    `[Interface]\nListenPort = PrivateKey = ${PRIVATE}\n`,
+    `[Interface]\nPrivateKey = ${PRIVATE}\n[Peer]\nEndpoint = 1.2.3.4:1 PresharedKey=${PRESHARED}\n`,
+    `[Interface]\nPrivateKey = ${PRIVATE}\n[Peer]\nPublicKey = ${PUBLIC_A}\vPresharedKey = ${PRESHARED}\n`,
+  ]) {
+    const { problems, warnings } = checkWgConf(text);
+    assert.ok(problems.length > 0);
+    const messages = [...problems, ...warnings].map(({ message }) => message).join('\n');
+    for (const secret of [PRIVATE, PRESHARED]) assert.ok(!messages.includes(secret.slice(0, 30)), messages);
+  }
+});

@@ -36,6 +36,8 @@ test('what is no proxy URL is refused without showing it', () => {
     'http://u:secret@',
     'socks4://proxy',
     'http://a:99999',
+    'http://u:secret%@proxy',
+    'http://%E0:secret@proxy',
   ]) {
     assert.throws(
       () => parseProxy(text, 'HTTPS_PROXY'),
