@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { Arena } from '../../src/core/arena.ts';
 import { NobleTransportAead } from '../../src/noise/aead-noble.ts';
 import { NodeTransportAead } from '../../src/noise/aead-node.ts';
+import { OpensslCoreTransportAead } from '../../src/noise/aead-openssl-core.ts';
 import { OpensslTransportAead } from '../../src/noise/aead-openssl.ts';
 import { WasmTransportAead } from '../../src/noise/aead-wasm.ts';
 import { AEAD_OK, AeadBatch, type TransportAead } from '../../src/noise/aead.ts';
@@ -25,6 +26,8 @@ const SUBJECTS: readonly Subject[] = [
   { make: (arena) => new NobleTransportAead(arena), batch: 1 },
   { make: (arena) => new NodeTransportAead(arena), batch: 1 },
   { make: (arena) => new OpensslTransportAead(arena), batch: LARGEST_BATCH },
+  { make: (arena) => new OpensslCoreTransportAead(arena), batch: 1 },
+  { make: (arena) => new OpensslCoreTransportAead(arena), batch: LARGEST_BATCH },
   { make: (arena) => new WasmTransportAead(arena), batch: 1 },
   { make: (arena) => new WasmTransportAead(arena), batch: LARGEST_BATCH },
 ];

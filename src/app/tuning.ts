@@ -7,7 +7,7 @@ export interface Tuning {
   /** `linux`: recvmmsg and sendmmsg; `dgram`: Node's own sockets, without sticky source, fwmark and ECN. */
   readonly bind: 'auto' | 'linux' | 'dgram';
   /** ChaCha20-Poly1305 of transport packets. */
-  readonly aead: 'auto' | 'wasm' | 'openssl' | 'node' | 'noble';
+  readonly aead: 'auto' | 'wasm' | 'openssl-core' | 'openssl' | 'node' | 'noble';
   /** Super-packets between kernel and TUN (IFF_VNET_HDR, TSO, USO). */
   readonly tunOffload: boolean;
   /** Datagrams sent (UDP_SEGMENT) and received (UDP_GRO) many at a time. */
@@ -19,7 +19,7 @@ export interface Tuning {
 export const TUNING_VARIABLES: Readonly<Record<string, readonly string[]>> = {
   CULVERT_LANES: ['auto', 'inline', '1'],
   CULVERT_BIND: ['auto', 'linux', 'dgram'],
-  CULVERT_AEAD: ['auto', 'wasm', 'openssl', 'node', 'noble'],
+  CULVERT_AEAD: ['auto', 'wasm', 'openssl-core', 'openssl', 'node', 'noble'],
   CULVERT_TUN_OFFLOAD: ['on', 'off'],
   CULVERT_GSO: ['on', 'off'],
   CULVERT_GRO: ['on', 'off'],

@@ -8,24 +8,29 @@ import { AppError } from '../core/errors.ts';
 import { CompositeTransportAead } from './aead-composite.ts';
 import { NobleTransportAead } from './aead-noble.ts';
 import { NodeTransportAead } from './aead-node.ts';
+import { OpensslCoreTransportAead } from './aead-openssl-core.ts';
 import { OpensslTransportAead } from './aead-openssl.ts';
 import { TRIAL_SIZES, beginTrial, measureTrial, testAnswers, warmUp } from './aead-trial.ts';
 import { WasmTransportAead } from './aead-wasm.ts';
 import type { TransportAead } from './aead.ts';
 
-export type AeadName = 'wasm' | 'openssl' | 'node' | 'noble';
+export type AeadName = 'wasm' | 'openssl-core' | 'openssl' | 'node' | 'noble';
 
 export type AeadFactories = Readonly<Record<AeadName, (arena: Arena) => TransportAead>>;
 
 export const AEAD_FACTORIES: AeadFactories = {
   wasm: (arena) => new WasmTransportAead(arena),
+  'openssl-core': (arena) => new OpensslCoreTransportAead(arena),
   openssl: (arena) => new OpensslTransportAead(arena),
   node: (arena) => new NodeTransportAead(arena),
   noble: (arena) => new NobleTransportAead(arena),
 };
 
-/** Without noble, which is ten times slower than any of them and not constant time: it steps in when all fail. */
-const AUTOMATIC: readonly AeadName[] = ['wasm', 'openssl', 'node'];
+/**
+ * The first of each line that works is measured: the others of a line are the same code with more around it. Without
+ * noble, which is ten times slower than any of them and not constant time: it steps in when all fail.
+ */
+const AUTOMATIC: readonly (readonly AeadName[])[] = [['wasm'], ['openssl-core', 'openssl', 'node']];
 
 export interface AeadCandidate {
   readonly name: AeadName;
@@ -59,8 +64,14 @@ export function createTransportAead(
   arena: Arena,
   { wanted, clock, longestText = 65_535, factories = AEAD_FACTORIES }: AeadOptions,
 ): { readonly aead: TransportAead; readonly report: AeadReport } {
-  const names = wanted === 'auto' ? AUTOMATIC : [wanted];
-  const candidates = names.map((name) => ({ name, result: tryBackend(name, factories[name], arena, clock) }));
+  const candidates: AeadCandidate[] = [];
+  for (const line of wanted === 'auto' ? AUTOMATIC : [[wanted]]) {
+    for (const name of line) {
+      const result = tryBackend(factories[name], arena, clock);
+      candidates.push({ name, result });
+      if (typeof result !== 'string') break;
+    }
+  }
   const working = candidates.filter(
     (candidate): candidate is Measured => typeof candidate.result !== 'string',
   );
@@ -72,9 +83,7 @@ export function createTransportAead(
   const { short, long, longestShort } = choose(working, longestText);
   const first = factories[short](arena);
   const aead =
-    long === undefined
-      ? first
-      : new CompositeTransportAead(arena, first, factories[long](arena), longestShort);
+    long === undefined ? first : new CompositeTransportAead(first, factories[long](arena), longestShort);
   const report = { chosen: aead.name, sizes: TRIAL_SIZES, candidates };
   return { aead, report: long === undefined ? report : { ...report, longestShort } };
 }
@@ -86,7 +95,6 @@ interface Measured {
 
 /** On an arena of the same kind: WebAssembly for shared memory is compiled apart. */
 function tryBackend(
-  name: AeadName,
   make: (arena: Arena) => TransportAead,
   { memory }: Arena,
   clock: Clock,
@@ -95,7 +103,6 @@ function tryBackend(
     const trial = beginTrial(make, !(memory.buffer instanceof ArrayBuffer));
     const fault = testAnswers(trial);
     if (fault !== undefined) return fault;
-    if (name !== 'wasm') return measureTrial(trial, clock);
     warmUp(trial, clock);
     // What was right before V8 optimized it must be right afterwards.
     return testAnswers(trial) ?? measureTrial(trial, clock);

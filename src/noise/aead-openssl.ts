@@ -59,8 +59,8 @@ export class OpensslTransportAead implements TransportAead {
     if (context !== undefined) this.#evp.cipherContextFree(context);
   }
 
-  seal(batch: AeadBatch): void {
-    for (let i = 0; i < batch.count; i++) {
+  seal(batch: AeadBatch, from = 0, end: number = batch.count): void {
+    for (let i = from; i < end; i++) {
       batch.setStatus(i, AEAD_FORGED);
       const at = batch.at(i);
       const length = batch.length(i);
@@ -71,8 +71,8 @@ export class OpensslTransportAead implements TransportAead {
     }
   }
 
-  open(batch: AeadBatch): void {
-    for (let i = 0; i < batch.count; i++) {
+  open(batch: AeadBatch, from = 0, end: number = batch.count): void {
+    for (let i = from; i < end; i++) {
       batch.setStatus(i, AEAD_FORGED);
       const at = batch.at(i);
       const length = batch.length(i);

@@ -13,8 +13,10 @@ export const TRIAL_SIZES: readonly number[] = [64, 512, 1420, 16_384];
 /** Packets of a batch for each size. */
 const TRIAL_BATCHES: readonly number[] = [32, 16, 16, 2];
 
-/** V8 has compiled WebAssembly well after 7 ms of work. */
-const WARM_UP_MS = 10;
+/** V8 has compiled WebAssembly and the loops around foreign functions well after 7 ms of work. */
+const WARM_UP_MS = 8;
+/** The same where other processes take most of the time: about 5 ms of work. */
+const WARM_UP_ROUNDS = 40;
 const MEASURE_MS = 1;
 
 /** Texts of the known answer: none, one, block and group sizes and their neighbours, equal ones, a long one. */
@@ -105,7 +107,7 @@ export function warmUp(trial: Trial, clock: Clock): void {
   const key = aead.addKey(new Uint8Array(KEY_SIZE));
   const end = clock.now() + WARM_UP_MS;
   // Alone and together, short and long: they take different ways through the kernels.
-  for (let round = 0; round < MAX_ROUNDS && clock.now() < end; round++) {
+  for (let round = 0; round < MAX_ROUNDS && (round < WARM_UP_ROUNDS || clock.now() < end); round++) {
     const kind = round % 4;
     layPackets(trial, key, kind < 2 ? 1420 : 64, kind % 2 === 0 ? 16 : 1);
     for (let i = 0; i < 8; i++) {

@@ -1,7 +1,7 @@
 /** TransportAead in WebAssembly SIMD: one call for a batch, nothing allocated. See src/wasm/assembly/aead.ts. */
 import type { Arena } from '../core/arena.ts';
 import { type Kernels, loadKernels } from '../wasm/kernels.ts';
-import type { AeadBatch, TransportAead } from './aead.ts';
+import { AEAD_DESCRIPTOR, type AeadBatch, type TransportAead } from './aead.ts';
 
 export class WasmTransportAead implements TransportAead {
   readonly name = 'wasm';
@@ -21,11 +21,11 @@ export class WasmTransportAead implements TransportAead {
     this.#kernels.keys.drop(handle);
   }
 
-  seal(batch: AeadBatch): void {
-    this.#kernels.exports.sealBatch(batch.table, batch.count);
+  seal(batch: AeadBatch, from = 0, end: number = batch.count): void {
+    this.#kernels.exports.sealBatch(batch.table + from * AEAD_DESCRIPTOR.size, end - from);
   }
 
-  open(batch: AeadBatch): void {
-    this.#kernels.exports.openBatch(batch.table, batch.count);
+  open(batch: AeadBatch, from = 0, end: number = batch.count): void {
+    this.#kernels.exports.openBatch(batch.table + from * AEAD_DESCRIPTOR.size, end - from);
   }
 }

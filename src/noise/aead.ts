@@ -5,20 +5,23 @@
 import type { Arena } from '../core/arena.ts';
 
 export interface TransportAead {
-  /** `noble`, `node`, `wasm`, `openssl`. */
+  /** `noble`, `node`, `wasm`, `openssl`, `openssl-core`. */
   readonly name: string;
   /** Copies the 32-byte key and returns a handle (never 0) for batches. */
   addKey(key: Uint8Array): number;
   /** Wipes the key. The handle may be given out again. */
   dropKey(handle: number): void;
-  /** Encrypts each entry in place and writes its 16-byte tag behind the text, at `at + length`. */
-  seal(batch: AeadBatch): void;
+  /**
+   * Encrypts each entry in place and writes its 16-byte tag behind the text, at `at + length`. As with `open`, up to 15
+   * bytes behind the tag may be used meanwhile and are put back: no other thread may be at work there.
+   */
+  seal(batch: AeadBatch, from?: number, end?: number): void;
   /**
    * Verifies and decrypts each entry in place; `length` is that of the text without the tag, which lies behind it.
    * Sets `status` to AEAD_OK or AEAD_FORGED; on AEAD_FORGED the bytes are unspecified and hold no plaintext that
-   * came from this call's key.
+   * came from this call's key. Both take the entries `from` (0) to `end` (`count`).
    */
-  open(batch: AeadBatch): void;
+  open(batch: AeadBatch, from?: number, end?: number): void;
 }
 
 export const AEAD_OK = 1;
@@ -82,6 +85,9 @@ export class AeadBatch {
   }
   key(i: number): number {
     return this.#u32[i * WORDS + 4] as number;
+  }
+  setKey(i: number, key: number): void {
+    this.#u32[i * WORDS + 4] = key;
   }
   status(i: number): number {
     return this.#u32[i * WORDS + 5] as number;

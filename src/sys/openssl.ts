@@ -1,6 +1,6 @@
 /**
- * The EVP cipher functions of OpenSSL through koffi: those that Node itself is linked with, or exports for its addons
- * when OpenSSL is part of its binary. All pointers are plain numbers, as in libc.ts; the caller answers for them.
+ * Functions of OpenSSL through koffi: those that Node itself is linked with, or exports for its addons when OpenSSL is
+ * part of its binary. All pointers are plain numbers, as in libc.ts; the caller answers for them.
  */
 import { AppError } from '../core/errors.ts';
 import { libc } from './libc.ts';
@@ -62,6 +62,49 @@ function find(): Evp {
   throw new AppError('unavailable', 'openssl: neither Node nor libcrypto.so.3 offers the EVP functions', {
     cause,
   });
+}
+
+/**
+ * What EVP_chacha20_poly1305 itself calls for the bytes (crypto/chacha.h, crypto/poly1305.h): assembly for this
+ * processor without a context, parameters or checks around it. The same in all versions since 1.1.0, but not part of the
+ * public interface: who uses them compares answers first.
+ */
+export interface OpensslPrimitives {
+  /** `counter`: block counter and nonce, four 32-bit words. `size` is not 0. */
+  readonly chacha20: (to: number, from: number, size: number, key: number, counter: number) => void;
+  readonly poly1305Init: (context: number, key: number) => void;
+  readonly poly1305Update: (context: number, from: number, size: number) => void;
+  /** Wipes the context. */
+  readonly poly1305Final: (context: number, tag: number) => void;
+  /** Bytes of a context. */
+  readonly poly1305Size: () => number;
+}
+
+let foundPrimitives: OpensslPrimitives | undefined;
+
+/** Throws AppError `unavailable` where they are not to be had: a libcrypto.so hides them. */
+export function opensslPrimitives(): OpensslPrimitives {
+  foundPrimitives ??= findPrimitives();
+  return foundPrimitives;
+}
+
+function findPrimitives(): OpensslPrimitives {
+  try {
+    const library = libc().koffi.load(null);
+    return {
+      chacha20: library.func(
+        'void ChaCha20_ctr32(int64_t to, int64_t from, int64_t size, int64_t key, int64_t counter)',
+      ),
+      poly1305Init: library.func('void Poly1305_Init(int64_t context, int64_t key)'),
+      poly1305Update: library.func('void Poly1305_Update(int64_t context, int64_t from, int64_t size)'),
+      poly1305Final: library.func('void Poly1305_Final(int64_t context, int64_t tag)'),
+      poly1305Size: library.func('int64_t Poly1305_ctx_size()'),
+    };
+  } catch (cause) {
+    throw new AppError('unavailable', 'openssl: this Node does not export ChaCha20_ctr32 and Poly1305', {
+      cause,
+    });
+  }
 }
 
 /** koffi throws when a symbol is missing. */

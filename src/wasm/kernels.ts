@@ -16,6 +16,8 @@ export interface KernelExports {
   readonly sealBatch: (table: number, count: number) => void;
   /** Verifies and decrypts; only entries with the right tag are written to. */
   readonly openBatch: (table: number, count: number) => void;
+  /** Poly1305 keys of the entries to `to`, 32 bytes each; sets their status. The caller wipes the keys. */
+  readonly oneTimeKeyBatch: (table: number, count: number, to: number, isSealing: boolean) => void;
   readonly blake2sBegin: (outSize: number, keySize: number) => void;
   readonly blake2sAbsorb: () => void;
   readonly blake2sEnd: (size: number) => void;

@@ -11,6 +11,7 @@ import { beginStreams, cryptFrom, flush, oneTimeKeys, openingBlocks, setKeyLane,
 import { computeTags } from './mac';
 
 const TAG_SIZE: usize = 16;
+const ONE_TIME_KEY_SIZE: u64 = 32;
 
 @inline
 function at(packet: usize): usize {
@@ -164,6 +165,32 @@ export function openBatch(table: usize, count: u32): void {
       else waiting = crypt(packet, 0, waiting);
     }
     flush(waiting);
+  }
+  endBatch();
+}
+
+/**
+ * The one-time keys (RFC 8439 section 2.6) of `count` packets, for a Poly1305 outside of this module: 32 bytes each, one
+ * behind the other from `to` on. Their status becomes OK, or FORGED for those that are out of the question.
+ */
+export function oneTimeKeyBatch(table: usize, count: u32, to: usize, isSealing: bool): void {
+  if ((to as u64) + (count as u64) * ONE_TIME_KEY_SIZE > memorySize() || !beginBatch(table, count)) return;
+  const keys = SCRATCH + ONE_TIME_KEYS;
+  for (let members = nextGroup(isSealing); members > 0; members = nextGroup(isSealing)) {
+    for (let i: usize = 0; i < members; i++) {
+      const packet = member(i);
+      setKeyLane(i, key(packet), counterLow(packet), counterHigh(packet));
+    }
+    oneTimeKeys(keys, members as i32);
+    for (let i: usize = 0; i < members; i++) {
+      const packet = member(i);
+      // A key is as long as a descriptor, and in the same place of its list.
+      const place = to + (packet - table);
+      for (let word: usize = 0; word < 8; word++) {
+        store<u32>(place + 4 * word, load<u32>(keys + 32 * word + 4 * i));
+      }
+      store<u32>(packet, OK, STATUS);
+    }
   }
   endBatch();
 }
