@@ -87,15 +87,18 @@ function testFiles(directory) {
 /** `npm test [-- PATTERN...]`: runs all test files, or those whose path contains one of the patterns. */
 function test(patterns) {
   const all = testFiles(join(root, 'dist', 'test')).sort();
+  const isHardness = (file) => file.includes('/hardness/');
   const chosen =
-    patterns.length === 0 ? all : all.filter((file) => patterns.some((pattern) => file.includes(pattern)));
+    patterns.length === 0
+      ? all.filter((file) => !isHardness(file))
+      : all.filter((file) => patterns.some((pattern) => file.includes(pattern)));
   if (chosen.length === 0) {
     console.error(`culvert: no test file matches ${patterns.join(' ')}`);
     process.exit(2);
   }
   // Interop files make namespaces and real processes: one after the other, so that two cores are enough.
-  const interop = chosen.filter((file) => file.includes('/interop/'));
-  const rest = chosen.filter((file) => !file.includes('/interop/'));
+  const interop = chosen.filter((file) => file.includes('/interop/') || isHardness(file));
+  const rest = chosen.filter((file) => !file.includes('/interop/') && !isHardness(file));
   const failed = [...runTests(rest, 2), ...runTests(interop, 1)];
   if (failed.length === 0) return;
   if (failed.length > MAX_UNSTEADY) process.exit(1);
@@ -149,6 +152,19 @@ function runTests(files, concurrency) {
   }
 }
 
+/** `npm run test:hardness`: attacks, long runs and broken threads; minutes, one file at a time. */
+function hardness(patterns) {
+  const files = testFiles(join(root, 'dist', 'test', 'hardness')).sort();
+  const chosen = files.filter(
+    (file) => patterns.length === 0 || patterns.some((each) => file.includes(each)),
+  );
+  const failed = runTests(chosen, 1);
+  if (failed.length > 0) {
+    console.error(`culvert: failed: ${names(failed)}`);
+    process.exit(1);
+  }
+}
+
 function check() {
   run(tool('prettier'), ['--check', '--log-level=warn', '.']);
   run(tool('oxlint'), ['--type-aware', '--deny-warnings']);
@@ -166,6 +182,8 @@ function main([command = 'start', ...args]) {
       return run(process.execPath, [join(root, 'bin', 'culvert'), 'demo', ...args]);
     case 'test':
       return test(args);
+    case 'hardness':
+      return hardness(args);
     case 'bench':
       return run(process.execPath, ['--enable-source-maps', join(root, 'dist', 'bench', 'main.js'), ...args]);
     case 'fuzz':
@@ -177,7 +195,9 @@ function main([command = 'start', ...args]) {
     case 'check':
       return check();
     default:
-      console.error(`culvert: unknown command "${command}"; use start, test, bench, fuzz, build or check`);
+      console.error(
+        `culvert: unknown command "${command}"; use start, test, hardness, bench, fuzz, build or check`,
+      );
       process.exit(2);
   }
 }
