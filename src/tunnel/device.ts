@@ -155,7 +155,7 @@ export class Device implements Configurable, LaneEvents {
     this.#lane.setMtu(mtu);
   }
 
-  /** The lane host had to start anew. Sessions are lost and come back with the next packet. */
+  /** The lane host had to start anew. Sessions are lost and made again. */
   laneRestarted(): void {
     this.#lane.setMtu(this.#mtu);
     this.#lane.setUp(this.#isUp);

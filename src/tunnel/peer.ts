@@ -134,13 +134,18 @@ export class Peer implements TimerActions {
     this.zeroKeys();
   }
 
-  /** A new lane knows nothing: it gets the peer again, without sessions. */
+  /**
+   * A new lane knows nothing: it gets the peer again, and a new session at once where there was one. The other side has
+   * the old one still, and would send into the void until its timers tell.
+   */
   rejoin(): void {
     const { lane } = this.#context;
+    const hadSession = this.#hasSession(this.#context.clock.now());
     this.zeroKeys();
     lane.addPeer(this.id);
     if (this.#endpoint) this.setEndpoint(this.#endpoint);
     for (const { address, length } of this.#allowedIps.values()) lane.addAllowedIp(this.id, address, length);
+    if (hadSession) this.sendInitiation(false);
   }
 
   /** For good; wipes what is secret. */

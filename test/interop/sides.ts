@@ -21,6 +21,8 @@ export interface Placement {
   readonly namespace: Namespace;
   /** Where the link is moved to right after the start; the same by default. */
   readonly linkNamespace?: Namespace;
+  /** Besides the environment of the test itself. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export interface Pair {
@@ -91,10 +93,10 @@ export async function startAgain(side: Side, config: string): Promise<Side> {
 /** Side `number` of a tunnel whose inner networks are 192.168.NETWORK.0/24 and fd00:0:0:(NETWORK - 241)::/64. */
 export function startSide(
   number: 1 | 2,
-  { implementation, namespace, linkNamespace }: Placement,
+  { implementation, namespace, linkNamespace, env }: Placement,
   network = 241,
 ): Side {
-  const process = WireGuardProcess.start(implementation, namespace);
+  const process = WireGuardProcess.start(implementation, namespace, env === undefined ? {} : { env });
   if (linkNamespace !== undefined) process.moveLinkTo(linkNamespace);
   return {
     process,

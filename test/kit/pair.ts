@@ -27,7 +27,8 @@ import {
 import type { PeerChange, PeerState } from '../../src/tunnel/config.ts';
 import { Device } from '../../src/tunnel/device.ts';
 import type { Endpoint } from '../../src/tunnel/endpoint.ts';
-import { InlineHost } from '../../src/tunnel/lane/inline-host.ts';
+import type { LaneEvents, LaneHost } from '../../src/tunnel/lane/control.ts';
+import { InlineHost, type InlineHostOptions } from '../../src/tunnel/lane/inline-host.ts';
 import { DROP_REASONS, type DropReason } from '../../src/tunnel/lane/drops.ts';
 import { FakeClock } from './clock.ts';
 import { linkedHost } from './linked-host.ts';
@@ -46,6 +47,8 @@ export interface EndOptions {
   readonly aead?: (arena: Arena) => TransportAead;
   /** The lanes run as if in another thread. */
   readonly isLinked?: boolean;
+  /** Or in a host of the test's own. */
+  readonly createHost?: (options: InlineHostOptions, events: LaneEvents) => LaneHost;
   /** The key of an end that was there before. */
   readonly privateKey?: PrivateKey;
 }
@@ -80,6 +83,7 @@ export class End {
       createLane: (events) => {
         const { arena, tun, bind } = this;
         const host = { arena, aead, clock: world.clock, tun, bind, defer: world.defer };
+        if (options.createHost) return options.createHost(host, events);
         return options.isLinked === true ? linkedHost(host, events) : new InlineHost(host, events);
       },
     });

@@ -24,6 +24,9 @@ export interface Implementation {
 
 export const WIREGUARD_GO: Implementation = { name: 'wireguard-go', path: 'wireguard-go' };
 
+/** The repository's own, for tests that know its insides. */
+export const CULVERT_GO: Implementation = { name: 'culvert-go', path: join(root, 'bin', 'culvert-go') };
+
 /** What the black-box tests judge: env CULVERT_TEST_PROGRAM, or the repository's bin/culvert-go. */
 export function implementationUnderTest(): Implementation {
   const program = process.env['CULVERT_TEST_PROGRAM'] ?? join(root, 'bin', 'culvert-go');

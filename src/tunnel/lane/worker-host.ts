@@ -6,7 +6,7 @@ import type { AeadName } from '../../noise/aead-choose.ts';
 import { EventFd } from '../../sys/poll.ts';
 import type { TunFormat } from '../../tun/linux.ts';
 import type { LaneEvents, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
-import { DropCounters, type DropReason } from './drops.ts';
+import { DROP_REASONS, DropCounters, type DropReason } from './drops.ts';
 import { type CommandMessage, commandSender, raiseEvent, wipeKeys } from './link.ts';
 import { PEER_RECORD } from './tables.ts';
 import type { FromWorker, ToWorker, WorkerSetup } from './worker-protocol.ts';
@@ -67,6 +67,9 @@ class WorkerHostLink {
   #sockets: { readonly ipv4: number; readonly ipv6: number } = { ipv4: -1, ipv6: -1 };
   readonly #records = new Map<number, number>();
   #drops = new DropCounters();
+  /** What threads that have ended had counted. */
+  readonly #countersBefore = new Map<number, PeerCounters>();
+  readonly #dropsBefore = new Map<DropReason, bigint>();
   #commands: CommandMessage[] = [];
   /** Those who wait for the worker to use new sockets, in order. */
   #socketWaiters: (() => void)[] = [];
@@ -106,10 +109,10 @@ class WorkerHostLink {
   #ended(cause: Error): void {
     // Nobody uses any socket any more.
     for (const resolve of this.#socketWaiters.splice(0)) resolve();
-    if (this.#isClosed) {
-      this.#hasEnded = true;
-      return;
-    }
+    this.#hasEnded = true;
+    if (this.#isClosed) return;
+    for (const peer of this.#records.keys()) this.#countersBefore.set(peer, this.counters(peer));
+    for (const reason of DROP_REASONS) this.#dropsBefore.set(reason, this.dropped(reason));
     this.#records.clear();
     this.#commands = [];
     this.#drops = new DropCounters();
@@ -121,6 +124,7 @@ class WorkerHostLink {
 
   #restart(cause: Error): void {
     if (this.#isClosed) return;
+    this.#hasEnded = false;
     this.#worker = this.#spawn();
     this.#send({ kind: 'sockets', ...this.#sockets });
     this.#options.onRestart(cause);
@@ -129,7 +133,10 @@ class WorkerHostLink {
   /** Commands of one turn travel together. */
   post(command: CommandMessage): void {
     if (this.#isClosed) return;
-    if (command[0] === 'removePeer') this.#records.delete(command[1]);
+    if (command[0] === 'removePeer') {
+      this.#records.delete(command[1]);
+      this.#countersBefore.delete(command[1]);
+    }
     // The caller wipes its keys when the call returns, and the message leaves later.
     const own = command[0] === 'addKeypair' ? (['addKeypair', copyKeys(command[1])] as const) : command;
     if (this.#commands.push(own) === 1) queueMicrotask(() => this.#flush());
@@ -145,15 +152,16 @@ class WorkerHostLink {
 
   counters(peer: number): PeerCounters {
     const at = this.#records.get(peer);
-    if (at === undefined) return { txBytes: 0n, rxBytes: 0n };
+    const before = this.#countersBefore.get(peer) ?? { txBytes: 0n, rxBytes: 0n };
+    if (at === undefined) return before;
     return {
-      txBytes: this.#readU64(at + PEER_RECORD.txBytes),
-      rxBytes: this.#readU64(at + PEER_RECORD.rxBytes),
+      txBytes: before.txBytes + this.#readU64(at + PEER_RECORD.txBytes),
+      rxBytes: before.rxBytes + this.#readU64(at + PEER_RECORD.rxBytes),
     };
   }
 
   dropped(reason: DropReason): bigint {
-    return this.#drops.get(reason);
+    return (this.#dropsBefore.get(reason) ?? 0n) + this.#drops.get(reason);
   }
 
   async close(): Promise<void> {

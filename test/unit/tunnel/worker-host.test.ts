@@ -9,7 +9,7 @@ import { createWorkerHost } from '../../../src/tunnel/lane/worker-host.ts';
 const skip = hasLibc() ? false : 'SKIPPED: needs 64-bit Linux';
 
 /** A host without TUN and sockets; what it reports is awaited by name. */
-function startHost() {
+function startHost(after: (ms: number, task: () => void) => void = (_ms, task) => setImmediate(task)) {
   const reports: unknown[][] = [];
   let wake = () => {};
   const report = (...report: unknown[]): void => {
@@ -33,7 +33,7 @@ function startHost() {
       gro: true,
       clock: systemClock,
       // A thread that died is replaced without delay here.
-      after: (_ms, task) => setImmediate(task),
+      after,
       onRestart: (cause) => report('restarted', cause.message),
     },
     events,
@@ -82,6 +82,15 @@ test('worker host: sockets asked for while the thread is dead do not wait for ev
   const asked = host.useSockets(-1, -1);
   assert.equal((await next())[0], 'restarted');
   await asked;
+  await host.close();
+});
+
+test('worker host: it can be closed while its thread is dead', { skip }, async () => {
+  let died = (): void => {};
+  const death = new Promise<void>((resolve) => (died = resolve));
+  const { host } = startHost(() => died());
+  host.addAllowedIp(7, undefined as never, 8);
+  await death;
   await host.close();
 });
 

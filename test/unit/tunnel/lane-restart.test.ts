@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { REKEY_TIMEOUT, REKEY_TIMEOUT_JITTER_MAX } from '../../../src/noise/constants.ts';
+import type { LaneEvents, LaneHost } from '../../../src/tunnel/lane/control.ts';
+import { InlineHost, type InlineHostOptions } from '../../../src/tunnel/lane/inline-host.ts';
+import { commandSender, applyCommand } from '../../../src/tunnel/lane/link.ts';
+import { pair } from '../../kit/pair.ts';
+
+/** A host whose lanes can be lost: from `restart` on another lane, which knows nothing, has the ports. */
+function mortalHost() {
+  let lane: InlineHost | undefined;
+  let restart = (): void => {};
+  const createHost = (options: InlineHostOptions, events: LaneEvents): LaneHost => {
+    const spawn = (): InlineHost => {
+      lane = new InlineHost(options, events);
+      lane.start();
+      return lane;
+    };
+    restart = () => {
+      void lane?.close();
+      spawn();
+    };
+    const own = (): InlineHost => lane ?? spawn();
+    return {
+      ...commandSender((command) => applyCommand(own(), command)),
+      start: () => void own(),
+      close: () => own().close(),
+      counters: (peer) => own().counters(peer),
+      dropped: (reason) => own().dropped(reason),
+    };
+  };
+  return { createHost, restart: () => restart() };
+}
+
+for (const isResponder of [true, false]) {
+  const role = isResponder ? 'responder' : 'initiator';
+  test(`lane restart: the ${role} of a session makes a new one by itself, though nobody sends`, async () => {
+    const mortal = mortalHost();
+    const end = { createHost: mortal.createHost };
+    const both = await pair(isResponder ? { bob: end } : { alice: end });
+    const { alice, bob, wire, world, toBob, toAlice } = both;
+    alice.send(toBob());
+    bob.send(toAlice());
+    assert.deepEqual([alice.received().length, bob.received().length], [1, 1]);
+    world.advance(REKEY_TIMEOUT);
+    wire.clear();
+
+    mortal.restart();
+    (isResponder ? bob : alice).device.laneRestarted();
+    world.settle();
+    assert.equal(wire.initiations(isResponder ? bob : alice).length, 1);
+    const [there, back] = [toBob(), toAlice()];
+    alice.send(there);
+    bob.send(back);
+    assert.deepEqual([bob.received(), alice.received()], [[there], [back]]);
+  });
+}
+
+test('lane restart: the new initiation keeps its distance from the last one', async () => {
+  const mortal = mortalHost();
+  const { alice, wire, world, toBob } = await pair({ alice: { createHost: mortal.createHost } });
+  alice.send(toBob());
+  wire.clear();
+  mortal.restart();
+  alice.device.laneRestarted();
+  world.settle();
+  assert.equal(wire.initiations(alice).length, 0);
+  world.advance(REKEY_TIMEOUT + REKEY_TIMEOUT_JITTER_MAX);
+  assert.equal(wire.initiations(alice).length, 1);
+});
+
+test('lane restart: a peer without a session stays silent', async () => {
+  const mortal = mortalHost();
+  const { alice, wire, world } = await pair({ alice: { createHost: mortal.createHost } });
+  mortal.restart();
+  alice.device.laneRestarted();
+  world.advance(60_000);
+  assert.deepEqual(wire.sent, []);
+});
