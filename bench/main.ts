@@ -7,6 +7,7 @@ import { machineFacts } from './facts.ts';
 import { benchAead } from './micro/aead.ts';
 import { benchCrypto } from './micro/crypto.ts';
 import { benchHandshake } from './micro/handshake.ts';
+import { benchMetrics } from './micro/metrics.ts';
 import { benchOffload } from './micro/offload.ts';
 
 const { values, positionals } = parseArgs({
@@ -28,6 +29,7 @@ const BENCHES: Readonly<Record<string, () => unknown>> = {
   aead: () => benchAead(say),
   crypto: () => benchCrypto(say),
   handshake: () => benchHandshake(say),
+  metrics: () => benchMetrics(say),
   offload: () => benchOffload(say),
   tunnel: () => benchTunnel(options, say),
   soak: () => soak(options.seconds, say),

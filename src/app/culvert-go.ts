@@ -5,7 +5,8 @@ import type { LogLevel, Logger } from '../core/log.ts';
 import { DaemonFailed, startDaemon, type Starter, takeStarter } from './daemonize.ts';
 import { createLogger, levelFromEnvironment, writerTo } from './log.ts';
 import { reportError } from './report-error.ts';
-import { type ServeOptions, serveDevice, stopOnSignals } from './serve-device.ts';
+import type { startDevice } from './runtime.ts';
+import { type OpenDevice, type ServeOptions, serveDevice, stopOnSignals } from './serve-device.ts';
 import { version } from './version.ts';
 
 const PROGRAM = 'culvert-go';
@@ -20,6 +21,9 @@ Environment:
   WG_LOG_FILE               append log lines to this file
   WG_PROCESS_FOREGROUND=1   same as --foreground
   WG_TUN_FD, WG_UAPI_FD     descriptors of a TUN device and a listening UAPI socket to take over
+  CULVERT_METRICS           serve Prometheus metrics there: 127.0.0.1:9586, or a port on loopback
+  CULVERT_METRICS_COMPAT    mindflavor: its names, too
+  CULVERT_METRICS_PER_PEER  auto (up to 2000 peers), on or off
 `;
 
 export type GoCommand =
@@ -55,7 +59,7 @@ const systemEnvironment = (): GoEnvironment => ({
       import('./runtime.ts'),
       import('./zones.ts'),
     ]);
-    return { openDevice: startDevice, zones: systemZones };
+    return { openDevice: await meteredOpener(startDevice), zones: systemZones };
   },
 });
 
@@ -100,6 +104,13 @@ export async function main(
     process.stderr.write(error.text);
     return 1;
   }
+}
+
+/** Commander and the metrics server cost time at every start; most devices want neither. */
+async function meteredOpener(start: typeof startDevice): Promise<OpenDevice> {
+  if ((process.env['CULVERT_METRICS'] ?? '') === '') return start;
+  const { deviceOpener, metricsFlagsOf, readMetricsFlags } = await import('./metrics/metrics-options.ts');
+  return deviceOpener(readMetricsFlags(metricsFlagsOf(process.env)), start);
 }
 
 /** As wireguard-go: a daemon speaks where it was started only when LOG_LEVEL says so. */

@@ -47,6 +47,8 @@ export interface Engine {
   readonly transport: string;
   readonly x25519: string;
   readonly blake2s: string;
+  /** Threads that move packets (sys/thread.ts). */
+  readonly laneThreads: readonly number[];
 }
 
 /** Opens the TUN and starts. The device goes up and down with the interface. */
@@ -65,7 +67,7 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     logger,
   });
   const alarm = new Alarm((now) => device.advance(now));
-  const { bind, createLane, aead } = createTransport({
+  const { bind, createLane, aead, laneThreads } = createTransport({
     arena,
     tun,
     tuning,
@@ -93,6 +95,7 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     transport: aead() ?? '',
     x25519: crypto.x25519.name,
     blake2s: crypto.blake2s.name,
+    laneThreads: laneThreads(),
   });
   return { name: tun.name, engine, ...run(tun, device, alarm, logger) };
 }

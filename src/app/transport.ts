@@ -20,6 +20,8 @@ export interface Transport {
   readonly createLane: (events: LaneEvents) => LaneHost;
   /** Name of the transport AEAD; undefined while it is being chosen. */
   readonly aead: () => string | undefined;
+  /** Threads that move packets (sys/thread.ts); none when it is the control thread, or while they start. */
+  readonly laneThreads: () => readonly number[];
 }
 
 export interface TransportOptions {
@@ -71,6 +73,7 @@ function hosted(options: TransportOptions): Transport {
       return host;
     },
     aead: () => host?.aead(),
+    laneThreads: () => [host?.thread()].filter((thread) => thread !== undefined),
   };
 }
 
@@ -98,7 +101,11 @@ function inlineLane({ arena, tun, tuning }: TransportOptions, bind: DatagramPort
     longestText: longestText(tun),
   });
   const parts = { arena, aead, clock: systemClock, tun: tun.packets, bind, defer: setImmediate };
-  return { createLane: (events) => new InlineHost(parts, events), aead: () => aead.name };
+  return {
+    createLane: (events) => new InlineHost(parts, events),
+    aead: () => aead.name,
+    laneThreads: () => [],
+  };
 }
 
 /** A packet of the MTU with its padding; longer ones, after a change of the MTU, are right all the same. */

@@ -12,9 +12,10 @@ import type { Crypto } from '../noise/crypto.ts';
 import { LocalIdentity } from '../noise/identity.ts';
 import { PrivateKey, type PublicKey } from '../noise/keys.ts';
 import type { Bind } from './bind.ts';
-import type { Configurable, DeviceChange, DeviceState, PeerChange } from './config.ts';
+import type { Configurable, DeviceChange, DeviceState, PeerChange, PeerState } from './config.ts';
 import { Deadlines } from './deadlines.ts';
 import { HandshakeQueue } from './handshake-queue.ts';
+import { HandshakeStats } from './handshake-stats.ts';
 import { IndexTable } from './index-table.ts';
 import type { LaneEvents, LaneHost } from './lane/control.ts';
 import { DROP_REASONS, DropCounters, type DropReason } from './lane/drops.ts';
@@ -47,6 +48,7 @@ export class Device implements Configurable, LaneEvents {
   readonly #indices: IndexTable<Peer>;
   readonly #drops = new DropCounters();
   readonly #handshakes: HandshakeQueue;
+  readonly handshakes: HandshakeStats = new HandshakeStats();
   readonly #peerContext: PeerContext;
   readonly #peers = new Map<string, Peer>();
   readonly #peersById = new Map<number, Peer>();
@@ -78,6 +80,7 @@ export class Device implements Configurable, LaneEvents {
       lane: this.#lane,
       indices: this.#indices,
       deadlines: this.#deadlines,
+      handshakes: this.handshakes,
     };
     this.#handshakes = new HandshakeQueue({
       clock,
@@ -204,6 +207,19 @@ export class Device implements Configurable, LaneEvents {
     };
   }
 
+  get publicKey(): PublicKey | undefined {
+    return this.#identity?.publicKey;
+  }
+
+  get peerCount(): number {
+    return this.#peers.size;
+  }
+
+  /** Each peer as it is when it is asked for, so that a reader may take its time; peers may come and go meanwhile. */
+  *peerStates(): Generator<PeerState, void> {
+    for (const peer of this.#peers.values()) yield peer.state();
+  }
+
   /** Packets dropped since the start, on either plane. */
   dropped(reason: DropReason): bigint {
     return this.#drops.get(reason) + this.#lane.dropped(reason);
@@ -212,6 +228,11 @@ export class Device implements Configurable, LaneEvents {
   #dropped(): Record<string, number> {
     const counts = DROP_REASONS.map((reason) => [reason, Number(this.dropped(reason))] as const);
     return Object.fromEntries(counts.filter(([, count]) => count > 0));
+  }
+
+  /** Handshake messages that wait to be served. */
+  get queuedHandshakes(): number {
+    return this.#handshakes.length;
   }
 
   /** Handshakes come faster than they are served: cookies are demanded. */

@@ -15,6 +15,7 @@ import { Timestamps } from '../noise/tai64n.ts';
 import type { PeerState } from './config.ts';
 import type { Deadlines } from './deadlines.ts';
 import { ENDPOINT, decodeEndpoint, encodeEndpoint, formatEndpoint, type Endpoint } from './endpoint.ts';
+import type { HandshakeStats } from './handshake-stats.ts';
 import type { IndexTable } from './index-table.ts';
 import { Keypairs, type Keypair } from './keypairs.ts';
 import { ACTIVITY, type LaneHost } from './lane/control.ts';
@@ -28,6 +29,7 @@ export interface PeerContext {
   readonly lane: LaneHost;
   readonly indices: IndexTable<Peer>;
   readonly deadlines: Deadlines;
+  readonly handshakes: HandshakeStats;
   readonly logger: Logger;
 }
 
@@ -45,6 +47,7 @@ export class Peer implements TimerActions {
   readonly handshake: Handshake;
   /** Index of the initiation in flight, 0 = none. */
   #initiationIndex = 0;
+  #initiatedAtMs = 0;
   readonly #keypairs: Keypairs;
   #endpoint: Endpoint | undefined;
   #lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
@@ -175,6 +178,7 @@ export class Peer implements TimerActions {
     if (!this.#keypairs.confirmed(index)) return;
     // Its answer would only make a session that the other side has not asked for.
     this.#dropInitiation();
+    this.#context.handshakes.completedAsResponder++;
     this.#handshakeComplete();
     this.#context.lane.useKeypair(this.id, index);
     this.#context.lane.sendStaged(this.id);
@@ -203,6 +207,8 @@ export class Peer implements TimerActions {
     this.#initiationIndex = this.#context.indices.allocate(this);
     const message = this.handshake.createInitiation(this.#initiationIndex, this.#timestamps.next());
     if (!message) return;
+    this.#initiatedAtMs = now;
+    this.#context.handshakes.initiationsSent++;
     this.#sendHandshake(message, now);
     this.timers.handshakeInitiated(now);
     this.#logger.log('debug', 'handshake_initiation_sent');
@@ -212,6 +218,7 @@ export class Peer implements TimerActions {
   initiationAccepted(from: Uint8Array): void {
     const now = this.#context.clock.now();
     this.#received(INITIATION.size, from, now);
+    this.#context.handshakes.initiationsReceived++;
     this.#logger.log('debug', 'handshake_initiation_received');
     const index = this.#context.indices.allocate(this);
     const message = this.handshake.createResponse(index);
@@ -237,6 +244,7 @@ export class Peer implements TimerActions {
     if (!keys) return false;
     this.#keypairs.derivedAsInitiator(this.#addKeypair(keys, now));
     this.#context.lane.useKeypair(this.id, keys.localIndex);
+    this.#context.handshakes.answered(now - this.#initiatedAtMs);
     this.#handshakeComplete();
     // The first transport packet confirms the keys to the responder: whatever waits, or else a keepalive.
     this.sendKeepalive();
@@ -254,6 +262,7 @@ export class Peer implements TimerActions {
   }
 
   giveUpHandshake(): void {
+    this.#context.handshakes.gaveUp++;
     this.#logger.log('debug', 'handshake_gave_up');
     this.#context.lane.dropStaged(this.id);
   }

@@ -5,6 +5,13 @@ import { silentLogger } from '../../core/log.ts';
 import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
 import { DaemonFailed, startDaemon, type Starter, takeStarter } from '../daemonize.ts';
 import { findConf, type FoundConf } from '../find-conf.ts';
+import {
+  type MetricsFlags,
+  type MetricsOptions,
+  addMetricsFlags,
+  deviceOpener,
+  readMetricsFlags,
+} from '../metrics/metrics-options.ts';
 import { createNetworkSystem } from '../network-system.ts';
 import { runHook } from '../programs.ts';
 import { reportError } from '../report-error.ts';
@@ -13,19 +20,21 @@ import { startDevice } from '../runtime.ts';
 import { serveDevice, stopOnSignals } from '../serve-device.ts';
 import { UndoStore } from '../undo-store.ts';
 import { bringUp } from '../up.ts';
+import type { WgConf } from '../wg-conf.ts';
 import { systemZones } from '../zones.ts';
 
-interface UpFlags extends LogFlags {
+interface UpFlags extends LogFlags, MetricsFlags {
   readonly detach?: true;
   readonly runHooks?: true;
 }
 
 /** `culvert up FILE|INTERFACE`, as `wg-quick up` with a device of our own. */
 export function configureUp(command: Command): void {
-  addLogFlags(command)
+  command
     .argument('<file|interface>', 'a wg-quick file NAME.conf, or NAME for /etc/wireguard/NAME.conf')
     .option('-d, --detach', 'return when the interface is up and leave it running in the background')
-    .option('--run-hooks', 'run PreUp, PostUp, PreDown and PostDown of the file')
+    .option('--run-hooks', 'run PreUp, PostUp, PreDown and PostDown of the file');
+  addLogFlags(addMetricsFlags(command))
     .addHelpText(
       'after',
       `
@@ -33,16 +42,18 @@ Examples:
   culvert up wg0                  in the foreground; Ctrl-C takes it down
   culvert up ./office.conf -d     in the background; "culvert down office" takes it down
   culvert up wg0 --log-level debug --log-format pretty
+  culvert up wg0 --metrics 127.0.0.1:9586
 
 Environment: WG_LOG_FILE, WG_ENDPOINT_RESOLUTION_RETRIES`,
     )
     .action(async (fileOrInterface: string, flags: UpFlags) => {
       const starter = takeStarter(process.env);
+      const metrics = readMetricsFlags(flags);
       const found = findConf(fileOrInterface);
       if (flags.detach === true && !starter) return detach(found);
       for (const warning of found.warnings) if (!starter) warn(warning);
       try {
-        await run(found, flags, starter);
+        await run(found, flags, metrics, starter);
       } catch (error) {
         if (!starter) throw error;
         starter.failed(reportError(error, 'culvert', process.env).text);
@@ -76,6 +87,7 @@ async function detach(found: FoundConf): Promise<void> {
 async function run(
   { interfaceName, conf, path }: FoundConf,
   flags: UpFlags,
+  metrics: MetricsOptions | undefined,
   starter: Starter | undefined,
 ): Promise<void> {
   // A daemon's standard error is closed, so it logs to WG_LOG_FILE or not at all.
@@ -86,7 +98,8 @@ async function run(
     { interfaceName, conf, path, runsHooks: flags.runHooks === true },
     {
       serve: async (options) => {
-        const served = await serveDevice({ ...options, openDevice: startDevice, zones: systemZones });
+        const openDevice = await deviceOpener(metrics, startDevice, friendlyNames(conf));
+        const served = await serveDevice({ ...options, openDevice, zones: systemZones });
         stopOnSignals(served);
         return served;
       },
@@ -106,4 +119,8 @@ async function run(
   );
   starter?.ready();
   await up.ended;
+}
+
+function friendlyNames({ peers }: WgConf): Map<string, string> {
+  return new Map(peers.flatMap(({ publicKey, name }) => (name === undefined ? [] : [[publicKey.hex, name]])));
 }

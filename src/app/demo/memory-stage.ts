@@ -186,6 +186,7 @@ class End {
         transport: this.#aead.name,
         x25519: this.#crypto.x25519.name,
         blake2s: this.#crypto.blake2s.name,
+        laneThreads: [],
       },
     };
   }

@@ -36,6 +36,15 @@ export const DROP_REASONS = [
 
 export type DropReason = (typeof DROP_REASONS)[number];
 
+/** What happens to packets from the TUN; all others were received. */
+export const OUTBOUND_DROPS: ReadonlySet<DropReason> = new Set([
+  'not_ip',
+  'no_route',
+  'no_endpoint',
+  'staged_overflow',
+  'no_session',
+]);
+
 /** Index of each reason, for counting without a lookup. */
 export const DROP: { readonly [Reason in DropReason]: number } = Object.fromEntries(
   DROP_REASONS.map((reason, index) => [reason, index]),

@@ -46,6 +46,7 @@ export function createWorkerHost(options: WorkerHostOptions, events: LaneEvents)
       dropped: (reason: DropReason) => host.dropped(reason),
       useSockets: (ipv4: number, ipv6: number) => host.useSockets(ipv4, ipv6),
       aead: () => host.aead,
+      thread: () => host.thread,
     },
   );
 }
@@ -54,6 +55,8 @@ export interface WorkerHost extends LaneHost {
   useSockets(this: void, ipv4: number, ipv6: number): Promise<void>;
   /** Name of the transport AEAD; undefined while the thread is starting. */
   aead(this: void): string | undefined;
+  /** Number of the thread (sys/thread.ts); undefined while it is starting. */
+  thread(this: void): number | undefined;
 }
 
 class WorkerHostLink {
@@ -76,6 +79,7 @@ class WorkerHostLink {
   #isClosed = false;
   #hasEnded = false;
   aead: string | undefined;
+  thread: number | undefined;
 
   constructor(options: WorkerHostOptions, events: LaneEvents) {
     this.#options = options;
@@ -193,6 +197,7 @@ class WorkerHostLink {
     switch (message.kind) {
       case 'ready':
         this.aead = message.aead;
+        this.thread = message.thread;
         this.#drops = new DropCounters(
           this.#arena.u32.subarray(message.drops / 4, message.drops / 4 + DropCounters.words),
         );

@@ -27,8 +27,8 @@ export type ToWorker =
 
 /** Worker → control thread. */
 export type FromWorker =
-  /** Arena offset of the drop counters; name of the transport AEAD that was chosen. */
-  | { readonly kind: 'ready'; readonly drops: number; readonly aead: string }
+  /** Arena offset of the drop counters; name of the transport AEAD that was chosen; the thread as sys/thread.ts has it. */
+  | { readonly kind: 'ready'; readonly drops: number; readonly aead: string; readonly thread: number }
   | { readonly kind: 'events'; readonly events: readonly EventMessage[] }
   /** Where in the arena a peer's record lies, for reading its counters. */
   | { readonly kind: 'record'; readonly peer: number; readonly at: number }

@@ -8,6 +8,7 @@ import { systemClock } from '../../core/clock.ts';
 import { createTransportAead } from '../../noise/aead-choose.ts';
 import { fdWatcher } from '../../sys/readiness.ts';
 import { EventFd, POLLIN, PollSet } from '../../sys/poll.ts';
+import { threadId } from '../../sys/thread.ts';
 import { openPacketPort } from '../../tun/linux.ts';
 import { PORT_GONE } from '../../tun/tun.ts';
 import { wasmChecksums } from '../../wasm/checksums.ts';
@@ -70,7 +71,7 @@ class LaneWorker {
       events: eventSender((event) => this.#collect(event)),
     });
     this.#poll = this.#pollSet();
-    this.#post({ kind: 'ready', drops: this.#lane.dropCountersAt, aead: aead.name });
+    this.#post({ kind: 'ready', drops: this.#lane.dropCountersAt, aead: aead.name, thread: threadId() });
   }
 
   /** Until `stop`. */

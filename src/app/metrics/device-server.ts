@@ -1,0 +1,115 @@
+/** The HTTP server of one device: /metrics for Prometheus, /healthz and /readyz for whoever supervises the process. */
+import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { AppError } from '../../core/errors.ts';
+import { isLocalHost } from '../http/host-check.ts';
+import { type ListenAddress, formatListenAddress, isLoopback } from '../http/listen-address.ts';
+import { CONTENT_TYPE } from './exposition.ts';
+
+/** More than a few scrapers, and less than would hurt. */
+const MAX_CONNECTIONS = 32;
+const REQUEST_TIMEOUT_MS = 10_000;
+
+export interface MetricsSource {
+  /** The page, in pieces. */
+  collect(): Promise<readonly Buffer[]>;
+  /** Why the device is not ready, in words; empty when it is. */
+  problems(): readonly string[];
+}
+
+export interface MetricsServer {
+  /** Where it really listens. */
+  readonly address: ListenAddress;
+  close(): Promise<void>;
+}
+
+/** Throws AppError `in_use`, `permission` or `io` when it cannot listen. */
+export async function serveMetrics(address: ListenAddress, source: MetricsSource): Promise<MetricsServer> {
+  const page = shared(() => source.collect());
+  const isLocal = isLoopback(address.host);
+  const server = createServer((request, response) => {
+    if (isLocal && !isLocalHost(request.headers.host))
+      return plain(response, 421, 'this server answers to localhost and to addresses only\n');
+    return void answer(request, response, source, page).catch((error: unknown) =>
+      response.destroy(error as Error),
+    );
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  server.requestTimeout = REQUEST_TIMEOUT_MS;
+  server.headersTimeout = REQUEST_TIMEOUT_MS;
+  await listen(server, address);
+  const { port } = server.address() as AddressInfo;
+  return {
+    address: { host: address.host, port },
+    close: async () => {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  source: MetricsSource,
+  page: () => Promise<readonly Buffer[]>,
+): Promise<void> {
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    response.setHeader('Allow', 'GET, HEAD');
+    return plain(response, 405, 'only GET and HEAD\n');
+  }
+  switch ((request.url ?? '').replace(/\?.*/, '')) {
+    case '/metrics': {
+      const pieces = await page();
+      const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+      response.writeHead(200, { 'Content-Type': CONTENT_TYPE, 'Content-Length': length });
+      if (request.method === 'GET') for (const piece of pieces) response.write(piece);
+      response.end();
+      return undefined;
+    }
+    case '/healthz':
+      return plain(response, 200, 'ok\n');
+    case '/readyz': {
+      const problems = source.problems();
+      return json(response, problems.length === 0 ? 200 : 503, { ready: problems.length === 0, problems });
+    }
+    case '/':
+      return plain(response, 200, 'culvert: /metrics, /healthz, /readyz\n');
+    default:
+      return plain(response, 404, 'there are /metrics, /healthz and /readyz\n');
+  }
+}
+
+function plain(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' }).end(text);
+}
+
+function json(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, { 'Content-Type': 'application/json' }).end(`${JSON.stringify(value)}\n`);
+}
+
+/** All who ask while a page is being made get that page: scrapes cannot pile up. */
+function shared<Result>(make: () => Promise<Result>): () => Promise<Result> {
+  let pending: Promise<Result> | undefined;
+  return () => {
+    pending ??= make().finally(() => (pending = undefined));
+    return pending;
+  };
+}
+
+async function listen(server: Server, address: ListenAddress): Promise<void> {
+  server.listen({ host: address.host, port: address.port });
+  try {
+    await once(server, 'listening');
+  } catch (error) {
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    const kind = code === 'EADDRINUSE' ? 'in_use' : code === 'EACCES' ? 'permission' : 'io';
+    throw new AppError(kind, `metrics cannot listen on ${formatListenAddress(address)}: ${code || message}`, {
+      cause: error,
+      hint: 'choose another address or port',
+    });
+  }
+}

@@ -1,0 +1,76 @@
+/** Whether and how a device shows its metrics: flags of `culvert up`, and their twins in the environment. */
+import { Option, type Command } from 'commander';
+import { usageError } from '../../core/errors.ts';
+import { type ListenAddress, parseListenAddress } from '../http/listen-address.ts';
+import type { RunningDevice, RuntimeOptions } from '../runtime.ts';
+
+/** As flags or environment have them; absent = default. */
+export interface MetricsFlags {
+  readonly metrics?: string;
+  readonly metricsCompat?: string;
+  readonly metricsPerPeer?: string;
+}
+
+export interface MetricsOptions {
+  readonly address: ListenAddress;
+  readonly withMindFlavor: boolean;
+  readonly perPeer: 'auto' | 'on' | 'off';
+}
+
+/** Undefined when no metrics are wanted. Throws usage errors. */
+export function readMetricsFlags(flags: MetricsFlags): MetricsOptions | undefined {
+  const { metrics = '', metricsCompat = '', metricsPerPeer = 'auto' } = flags;
+  if (metrics === '') return undefined;
+  if (metricsCompat !== '' && metricsCompat !== 'mindflavor')
+    throw usageError(`metrics compatibility ${JSON.stringify(metricsCompat)}: expected mindflavor`);
+  if (metricsPerPeer !== 'auto' && metricsPerPeer !== 'on' && metricsPerPeer !== 'off')
+    throw usageError(`metrics per peer ${JSON.stringify(metricsPerPeer)}: expected auto, on or off`);
+  return {
+    address: parseListenAddress(metrics, 'metrics address'),
+    withMindFlavor: metricsCompat === 'mindflavor',
+    perPeer: metricsPerPeer,
+  };
+}
+
+/** The environment twins of the flags. */
+export function metricsFlagsOf(env: Readonly<Record<string, string | undefined>>): MetricsFlags {
+  const { CULVERT_METRICS, CULVERT_METRICS_COMPAT, CULVERT_METRICS_PER_PEER } = env;
+  return {
+    ...(CULVERT_METRICS ? { metrics: CULVERT_METRICS } : {}),
+    ...(CULVERT_METRICS_COMPAT ? { metricsCompat: CULVERT_METRICS_COMPAT } : {}),
+    ...(CULVERT_METRICS_PER_PEER ? { metricsPerPeer: CULVERT_METRICS_PER_PEER } : {}),
+  };
+}
+
+export function addMetricsFlags(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--metrics <address>',
+        'serve Prometheus metrics there: 127.0.0.1:9586, or a port on loopback',
+      ).env('CULVERT_METRICS'),
+    )
+    .addOption(
+      new Option('--metrics-compat <family>', 'add the names of another exporter: mindflavor').env(
+        'CULVERT_METRICS_COMPAT',
+      ),
+    )
+    .addOption(
+      new Option('--metrics-per-peer <when>', 'auto (up to 2000 peers), on or off').env(
+        'CULVERT_METRICS_PER_PEER',
+      ),
+    );
+}
+
+type StartDevice = (options: RuntimeOptions) => RunningDevice;
+
+/** `start`, or what does the same and serves metrics. Loads the server only where it is wanted. */
+export async function deviceOpener(
+  metrics: MetricsOptions | undefined,
+  start: StartDevice,
+  names?: ReadonlyMap<string, string>,
+): Promise<(options: RuntimeOptions) => RunningDevice | Promise<RunningDevice>> {
+  if (!metrics) return start;
+  const { startMeteredDevice } = await import('./metered-device.ts');
+  return (options) => startMeteredDevice(options, metrics, start, names);
+}
