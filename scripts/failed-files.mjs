@@ -1,4 +1,5 @@
 // Reporter of node:test: the files in which a test failed, one a line.
+// oxlint-disable-next-line import/no-default-export -- node:test loads reporters so
 export default async function* failedFiles(events) {
   const files = new Set();
   for await (const { type, data } of events) {
