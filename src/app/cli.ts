@@ -36,6 +36,20 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'machines',
+    {
+      summary: 'list and manage the machines of a gateway, read their logs and events',
+      load: async () => (await import('./commands/machines.ts')).configureMachines,
+    },
+  ],
+  [
+    'token',
+    {
+      summary: 'manage the join tokens of a gateway',
+      load: async () => (await import('./commands/token.ts')).configureToken,
+    },
+  ],
+  [
     'demo',
     {
       summary: 'show a tunnel between two devices of its own',
@@ -86,6 +100,7 @@ Examples:
   culvert up wg0 --detach
   culvert show wg0
   culvert down wg0
+  culvert machines ls
 
 Every command has examples of its own: culvert help COMMAND`;
 

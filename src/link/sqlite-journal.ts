@@ -5,7 +5,7 @@ import { AppError } from '../core/errors.ts';
 import type { Entry, EntryKind, Journal, JournalLimits, NewEntry } from './journal.ts';
 import { damaged, SqliteFile, type SqlRow, type SqlStatement } from './sqlite.ts';
 
-const JOURNAL_FILE = 'journal.db';
+export const JOURNAL_FILE = 'journal.db';
 
 /** "CULJ". */
 const APPLICATION_ID = 0x43_55_4c_4a;

@@ -5,7 +5,7 @@ import { PrivateKey } from '../noise/keys.ts';
 import { generatePlainToken } from './join-token.ts';
 import type { StoreChange } from './records.ts';
 import type { StoreContents } from './store.ts';
-import { plainTokenProblem, tokenNameProblem, type TokenRecord } from './tokens.ts';
+import { descriptionProblem, plainTokenProblem, tokenNameProblem, type TokenRecord } from './tokens.ts';
 
 const INITIAL_TOKEN_NAME = 'initial token';
 
@@ -30,6 +30,7 @@ export function firstStart(
 
 export interface NewToken {
   readonly name: string;
+  readonly description?: string | undefined;
   /** Made up when absent. */
   readonly token?: string | undefined;
   readonly expiresAtMs?: number | undefined;
@@ -40,8 +41,8 @@ export interface NewToken {
 /** Throws AppError `usage` when name, token or limits cannot be. */
 export function newToken(wanted: NewToken, random: Random, wallMs: number): TokenRecord {
   const token = wanted.token ?? generatePlainToken(random);
-  const { name, expiresAtMs, useLimit, provider } = wanted;
-  const problem = tokenNameProblem(name) ?? plainTokenProblem(token);
+  const { name, description, expiresAtMs, useLimit, provider } = wanted;
+  const problem = tokenNameProblem(name) ?? plainTokenProblem(token) ?? descriptionProblem(description ?? '');
   if (problem !== undefined) throw usageError(problem);
   if (useLimit !== undefined && !(Number.isSafeInteger(useLimit) && useLimit > 0)) {
     throw usageError(`use limit must be 1 or more, got ${useLimit}`);
@@ -52,6 +53,7 @@ export function newToken(wanted: NewToken, random: Random, wallMs: number): Toke
     name,
     createdAtMs: wallMs,
     isRevoked: false,
+    ...(description === undefined ? {} : { description }),
     ...(expiresAtMs === undefined ? {} : { expiresAtMs }),
     ...(useLimit === undefined ? {} : { useLimit }),
     ...(provider === undefined ? {} : { provider }),

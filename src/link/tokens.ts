@@ -7,6 +7,8 @@ export interface TokenRecord {
   readonly token: string;
   /** Shown to people; unique. */
   readonly name: string;
+  /** What it is for; shown to people. */
+  readonly description?: string;
   /** Wall clock, milliseconds. */
   readonly createdAtMs: number;
   readonly expiresAtMs?: number;
@@ -35,6 +37,16 @@ export function tokenNameProblem(name: string): string | undefined {
   if (Array.from(name).length > MAX_NAME_LENGTH)
     return `a token name has at most ${MAX_NAME_LENGTH} characters`;
   if (/\p{Cc}/u.test(name)) return 'a token name has no control characters';
+  return undefined;
+}
+
+const MAX_DESCRIPTION_LENGTH = 256;
+
+/** The reason why a description is not allowed, or undefined. */
+export function descriptionProblem(description: string): string | undefined {
+  if (Array.from(description).length > MAX_DESCRIPTION_LENGTH)
+    return `a description has at most ${MAX_DESCRIPTION_LENGTH} characters`;
+  if (/\p{Cc}/u.test(description)) return 'a description has no control characters';
   return undefined;
 }
 

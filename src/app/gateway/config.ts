@@ -1,0 +1,182 @@
+/** What `culvert serve` is told by its flags, checked and complete, and what it finds out where they say nothing. */
+import { configError, usageError } from '../../core/errors.ts';
+import { EVENT_SINK_PORT, LOG_RECEIVER_PORT } from '../../link/constants.ts';
+import { isEndpoint } from '../../link/endpoints.ts';
+import { parseJoinUrl } from '../../link/join-url.ts';
+import type { JoinMode } from '../../link/provision-context.ts';
+import type { RateLimit } from '../../link/token-bucket.ts';
+import {
+  formatListen,
+  type ListenAddress,
+  listenAddress,
+  oneOf,
+  portOrNone,
+  wholeNumber,
+} from '../flag-values.ts';
+
+/** As commander hands them over. */
+export interface ServeFlags {
+  readonly state?: string;
+  readonly interface: string;
+  readonly listen: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly advertise?: string;
+  readonly wgListen: string;
+  readonly wgEndpoint?: readonly string[];
+  readonly tunnel: string;
+  readonly accept: string;
+  readonly joinTokensMode: string;
+  readonly machineLimit?: string;
+  readonly rateLimit: string;
+  readonly eventPort: string;
+  readonly logPort: string;
+  readonly metricsListen: string;
+  readonly lastEndpoint: boolean;
+}
+
+export interface GatewayConfig {
+  readonly interfaceName: string;
+  readonly api: ListenAddress;
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** `https://host:port` or `grpc://host:port`: where machines find the API. */
+  readonly apiUrl: string;
+  /** UDP, all addresses. */
+  readonly wireGuardPort: number;
+  /** `host:port`, preferred first. */
+  readonly wireGuardEndpoints: readonly string[];
+  readonly tunnel: 'hint' | 'forced' | 'forbidden';
+  readonly accept: 'auto' | 'manual';
+  readonly joinMode: JoinMode;
+  readonly machineLimit: number | undefined;
+  readonly provisionLimit: RateLimit;
+  readonly eventPort: number | undefined;
+  readonly logPort: number | undefined;
+  readonly metrics: ListenAddress | undefined;
+  readonly usesLastEndpoints: boolean;
+  /** Node addresses that belong to a UUID from the start. */
+  readonly predefinedAddresses: ReadonlyMap<string, string>;
+}
+
+export const SERVE_DEFAULTS = {
+  interface: 'siderolink',
+  listen: ':4000',
+  wgListen: '50180',
+  tunnel: 'hint',
+  accept: 'auto',
+  joinTokensMode: 'legacy-allowed',
+  rateLimit: '50',
+  eventPort: String(EVENT_SINK_PORT),
+  logPort: String(LOG_RECEIVER_PORT),
+  metricsListen: '127.0.0.1:9586',
+} as const;
+
+/** A site that comes back after a power failure calls from one address. */
+const BURST_SECONDS = 10;
+const JOIN_TOKEN_MODES = ['strict', 'legacyAllowed', 'legacy'] as const;
+const MAX_INTERFACE_NAME = 15;
+
+/** `ownAddress`: asked for the address under which others reach this machine, when no flag says it. */
+export function readServeFlags(flags: ServeFlags, ownAddress: () => string): GatewayConfig {
+  const api = listenAddress('--listen', flags.listen);
+  if (api.port === 0 && flags.advertise === undefined) {
+    throw usageError('--listen with port 0 needs --advertise', 'machines have to know the port');
+  }
+  const eventPort = portOrNone('--event-port', flags.eventPort);
+  const logPort = portOrNone('--log-port', flags.logPort);
+  // Listening on every address takes the port of the overlay address, too.
+  if (!isConcrete(api.host) && (api.port === eventPort || api.port === logPort)) {
+    throw usageError(
+      `--listen ${flags.listen}: port ${api.port} is that of a service on the overlay address`,
+      'name an address with it, or another --event-port or --log-port',
+    );
+  }
+  const tls = readTls(flags);
+  const apiUrl = readAdvertise(flags.advertise, api, tls !== undefined, ownAddress);
+  const wireGuardPort = wholeNumber('--wg-listen', flags.wgListen.replace(/^:/, ''), 1, 65_535);
+  const perSecond = wholeNumber('--rate-limit', flags.rateLimit, 1, 1_000_000);
+  if (!/^[^\s/]+$/.test(flags.interface) || Buffer.byteLength(flags.interface) > MAX_INTERFACE_NAME) {
+    throw usageError(`--interface ${JSON.stringify(flags.interface)}: expected a name of at most 15 bytes`);
+  }
+  return {
+    interfaceName: flags.interface,
+    api,
+    tls,
+    apiUrl,
+    wireGuardPort,
+    wireGuardEndpoints: readEndpoints(flags.wgEndpoint ?? [], apiUrl, wireGuardPort),
+    tunnel: oneOf('--tunnel', flags.tunnel, ['hint', 'forced', 'forbidden']),
+    accept: oneOf('--accept', flags.accept, ['auto', 'manual']),
+    joinMode: oneOf('--join-tokens-mode', flags.joinTokensMode, JOIN_TOKEN_MODES),
+    machineLimit:
+      flags.machineLimit === undefined
+        ? undefined
+        : wholeNumber('--machine-limit', flags.machineLimit, 1, 1_000_000),
+    provisionLimit: { perSecond, burst: perSecond * BURST_SECONDS },
+    eventPort,
+    logPort,
+    metrics:
+      flags.metricsListen === 'none' ? undefined : listenAddress('--metrics-listen', flags.metricsListen),
+    usesLastEndpoints: flags.lastEndpoint,
+    predefinedAddresses: new Map(),
+  };
+}
+
+function readTls({ tlsCert, tlsKey }: ServeFlags): GatewayConfig['tls'] {
+  if (tlsCert !== undefined && tlsKey !== undefined) return { certFile: tlsCert, keyFile: tlsKey };
+  if (tlsCert === undefined && tlsKey === undefined) return undefined;
+  throw usageError(`--tls-${tlsCert === undefined ? 'key without --tls-cert' : 'cert without --tls-key'}`);
+}
+
+function readAdvertise(
+  text: string | undefined,
+  api: ListenAddress,
+  hasTls: boolean,
+  ownAddress: () => string,
+): string {
+  const scheme = hasTls ? 'https' : 'grpc';
+  if (text === undefined) {
+    const host = isConcrete(api.host) ? api.host : ownAddress();
+    return `${scheme}://${bracketed(host)}:${api.port}`;
+  }
+  // A front that ends TLS makes it https although we speak plain HTTP/2, so a scheme that is there is believed.
+  const full = text.includes('://') ? text : `${scheme}://${text}`;
+  const url = parseJoinUrl(full, '--advertise');
+  if (url.joinToken !== undefined || url.wantsTunnel) {
+    throw configError(
+      '--advertise',
+      'join token and grpc_tunnel are added later',
+      'leave out what follows the host',
+    );
+  }
+  return `${url.isPlaintext ? 'grpc' : 'https'}://${bracketed(url.host)}:${url.port}`;
+}
+
+function isConcrete(host: string | undefined): host is string {
+  return host !== undefined && host !== '0.0.0.0' && host !== '::';
+}
+
+function readEndpoints(flags: readonly string[], apiUrl: string, port: number): readonly string[] {
+  if (flags.length === 0) {
+    const { host } = parseJoinUrl(apiUrl, '--advertise');
+    return [`${bracketed(host)}:${port}`];
+  }
+  const endpoints = flags.flatMap((flag) => flag.split(',')).map((text) => text.trim());
+  const odd = endpoints.find((endpoint) => !isEndpoint(endpoint));
+  if (odd !== undefined) {
+    throw usageError(
+      `--wg-endpoint ${JSON.stringify(odd)}: expected HOST:PORT`,
+      `for example gateway.example:${port}, 192.0.2.1:${port} or [2001:db8::1]:${port}`,
+    );
+  }
+  return [...new Set(endpoints)];
+}
+
+export function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+/** For people: where the API listens, and how. */
+export function describeApi({ api, tls }: Pick<GatewayConfig, 'api' | 'tls'>): string {
+  return `${formatListen(api)} ${tls ? 'with TLS' : 'without TLS'}`;
+}

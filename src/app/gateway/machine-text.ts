@@ -1,0 +1,84 @@
+/** Machines and what they report, for people. */
+import { readLogLine } from '../../link/log-line.ts';
+import { formatAmount } from '../demo/figures.ts';
+import { type Column, formatPairs, formatTable, printable } from '../table.ts';
+import type { EntryView, MachineView } from './admin-views.ts';
+
+export function formatMachines(
+  { machines, denied }: { readonly machines: readonly MachineView[]; readonly denied: readonly string[] },
+  nowMs: number,
+): string {
+  const columns: Column<MachineView>[] = [
+    { title: 'ID', text: ({ id }) => id },
+    { title: 'STATE', text: describeState },
+    { title: 'VIA', text: ({ transport }) => transport ?? '-' },
+    { title: 'ADDRESS', text: ({ address }) => address },
+    { title: 'HANDSHAKE', text: ({ lastHandshake }) => formatAgo(lastHandshake, nowMs) },
+    { title: 'RECEIVED', text: ({ rxBytes }) => formatBytes(rxBytes), isRight: true },
+    { title: 'SENT', text: ({ txBytes }) => formatBytes(txBytes), isRight: true },
+    { title: 'VERSION', text: ({ talosVersion }) => talosVersion || '-' },
+  ];
+  // Keys are long, and needed only where they tell two machines apart.
+  const waiting = machines.filter(({ state }) => state === 'pending');
+  if (new Set(waiting.map(({ uuid }) => uuid)).size < waiting.length) {
+    columns.push({ title: 'KEY', text: ({ publicKey }) => publicKey });
+  }
+  const none = machines.length === 0 ? 'No machine has joined yet: "culvert token show" prints how.\n' : '';
+  const lines = denied.map((subject) => `denied: ${subject}\n`).join('');
+  return none === '' ? formatTable(columns, machines) + lines : none + lines;
+}
+
+function describeState({ state, pendingReason }: MachineView): string {
+  return pendingReason === null ? state : `${state} (${pendingReason})`;
+}
+
+export function formatMachine(view: MachineView, nowMs: number): string {
+  const labels = Object.entries(view.labels).map(([name, value]) => `${name}=${value}`);
+  return formatPairs([
+    ['id', view.id],
+    ['state', describeState(view)],
+    ['transport', view.transport ?? '-'],
+    ['address', view.address],
+    ['public key', view.publicKey],
+    ['endpoint', view.endpoint ?? '-'],
+    ['handshake', formatAgo(view.lastHandshake, nowMs)],
+    ['received', formatBytes(view.rxBytes)],
+    ['sent', formatBytes(view.txBytes)],
+    ['tunnel', view.tunnel],
+    ['version', view.talosVersion || '-'],
+    ['labels', labels.length === 0 ? '-' : labels.join(', ')],
+    [view.state === 'pending' ? 'waits since' : 'joined', view.since],
+  ]);
+}
+
+function formatBytes(bytes: number | null): string {
+  return bytes === null ? '-' : formatAmount(bytes);
+}
+
+const UNITS: readonly (readonly [string, number])[] = [
+  ['d', 86_400],
+  ['h', 3_600],
+  ['min', 60],
+  ['s', 1],
+];
+
+/** `12 s ago`, in the largest unit that fits. */
+export function formatAgo(iso: string | null, nowMs: number): string {
+  if (iso === null) return '-';
+  const seconds = Math.max(0, Math.floor((nowMs - Date.parse(iso)) / 1_000));
+  const [unit, size] = UNITS.find(([, each]) => seconds >= each) ?? ['s', 1];
+  return `${Math.floor(seconds / size)} ${unit} ago`;
+}
+
+/** One line. */
+export function formatEntry(entry: EntryView): string {
+  if (entry.kind === 'event') {
+    const { at, type, id, actorId, value } = entry;
+    const actor = actorId === '' ? '' : ` actor=${actorId}`;
+    const size = Buffer.byteLength(value, 'base64');
+    return `${printable(`${at} ${type || '(no type)'} id=${id || '-'}${actor} ${size} bytes`)}\n`;
+  }
+  const { time, level, facility, message } = readLogLine(entry.line);
+  const head = [time || entry.at, level, facility].filter((part) => part !== '').join(' ');
+  return `${printable(`${head}: ${message.trimEnd()}`)}\n`;
+}

@@ -1,0 +1,31 @@
+/** The gateway's WireGuard device as the rest of the gateway sees it. */
+import type { OverlayDevice } from '../../link/gateway.ts';
+import type { DatagramSink, StreamTable } from '../../link/stream-table.ts';
+import type { DropReason } from '../../tunnel/lane/drops.ts';
+
+export interface PeerTraffic {
+  /** Bytes of WireGuard messages. */
+  readonly rxBytes: number;
+  readonly txBytes: number;
+}
+
+export interface Overlay {
+  /** Its interface, as the operating system named it. */
+  readonly name: string;
+  /** Base64. */
+  readonly publicKey: string;
+  readonly device: OverlayDevice;
+  /** Where datagrams from streams go. */
+  readonly sink: DatagramSink;
+  /** From here on datagrams for virtual endpoints go there. */
+  connect(streams: StreamTable): void;
+  /** By public key, since the start. */
+  traffic(): ReadonlyMap<string, PeerTraffic>;
+  /** Packets since the start. */
+  dropped(reason: DropReason): bigint;
+  /** Its sockets are open: nobody has set the interface down. */
+  isUp(): boolean;
+  /** Resolves with the reason when the device has ended: by `close`, or because its interface is gone. */
+  readonly closed: Promise<string>;
+  close(reason: string): Promise<void>;
+}
