@@ -1,5 +1,5 @@
 /** The macs and cookies that keep a loaded responder from doing work for spoofed senders, whitepaper section 5.3. */
-import { constantTimeEqual, readU32le, writeU32le } from '../core/bytes.ts';
+import { constantTimeEqual, isZero, readU32le, writeU32le } from '../core/bytes.ts';
 import type { Random } from '../core/random.ts';
 import {
   COOKIE_SECRET_LATENCY,
@@ -57,6 +57,8 @@ export class CookieChecker {
    */
   checkMac2(message: Uint8Array, source: Uint8Array, nowMs: number): boolean {
     if (nowMs - this.#secretSinceMs >= COOKIE_SECRET_MAX_AGE) return false;
+    // No cookie at all, as most of a flood has.
+    if (isZero(mac2Of(message))) return false;
     const expected = this.#crypto.blake2s.mac(this.#cookieFor(source), beforeMac2(message));
     return constantTimeEqual(expected, mac2Of(message));
   }

@@ -56,6 +56,11 @@ interface QueuedMessage {
 export class HandshakeQueue {
   readonly #context: HandshakeContext;
   readonly #rateLimiter = new RateLimiter();
+  /**
+   * A cookie reply is the dearest answer to a message that proved nothing, and one that a source asks for again and again
+   * it does not listen to. Without room for all sources, each gets its reply: addresses that are made up fill the table.
+   */
+  readonly #replyLimiter = new RateLimiter(true);
   #queue: QueuedMessage[] = [];
   #head = 0;
   #scheduled = false;
@@ -139,7 +144,8 @@ export class HandshakeQueue {
     const source = sourceBytes(from);
     if (!cookies.checkMac2(datagram, source, now)) {
       drops.count(DROP.no_cookie);
-      lane.sendTo(record, cookies.createReply(datagram, source, now));
+      if (this.#replyLimiter.allow(from.address, now))
+        lane.sendTo(record, cookies.createReply(datagram, source, now));
       return false;
     }
     if (!this.#rateLimiter.allow(from.address, now)) {

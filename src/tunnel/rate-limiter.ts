@@ -1,7 +1,7 @@
 /**
  * A token bucket for each source of handshakes, asked only under load (whitepaper section 5.3; figures and the /64 rule
- * for IPv6 are the kernel's ratelimiter.c). The table is bounded: when it is full, new sources are refused until idle
- * ones are swept.
+ * for IPv6 are the kernel's ratelimiter.c). The table is bounded: when it is full, new sources are all told the same
+ * until idle ones are swept.
  */
 import type { Address } from '../core/ip.ts';
 
@@ -20,14 +20,20 @@ interface Bucket {
 
 export class RateLimiter {
   readonly #buckets = new Map<string, Bucket>();
+  readonly #whenFull: boolean;
   #sweptMs = Number.NEGATIVE_INFINITY;
+
+  /** `whenFull`: what sources are told that the table has no room for. */
+  constructor(whenFull = false) {
+    this.#whenFull = whenFull;
+  }
 
   allow(source: Address, now: number): boolean {
     this.#sweep(now);
     const key = source.subarray(0, source.length === 4 ? 4 : 8).join('.');
     const bucket = this.#buckets.get(key);
     if (!bucket) {
-      if (this.#buckets.size >= MAX_SOURCES) return false;
+      if (this.#buckets.size >= MAX_SOURCES) return this.#whenFull;
       this.#buckets.set(key, { tokensMs: FULL_MS - COST_MS, lastMs: now });
       return true;
     }

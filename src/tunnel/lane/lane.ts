@@ -155,6 +155,11 @@ export class Lane implements LaneCommands, LaneReadings {
     this.#tables.isUp = up;
   }
 
+  /** For hosts, which may drop as well: `reason` is an index of DROP. */
+  countDrop(reason: number): void {
+    this.#drops.count(reason);
+  }
+
   dropped(reason: DropReason): bigint {
     return this.#drops.get(reason);
   }

@@ -7,7 +7,7 @@ import { EventFd } from '../../sys/poll.ts';
 import type { TunFormat } from '../../tun/linux.ts';
 import type { LaneEvents, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
 import { DROP_REASONS, DropCounters, type DropReason } from './drops.ts';
-import { type CommandMessage, commandSender, raiseEvent, wipeKeys } from './link.ts';
+import { type CommandMessage, commandSender, type EventMessage, raiseEvent, wipeKeys } from './link.ts';
 import { PEER_RECORD } from './tables.ts';
 import type { FromWorker, ToWorker, WorkerSetup } from './worker-protocol.ts';
 
@@ -69,6 +69,8 @@ class WorkerHostLink {
   #startedAtMs = 0;
   #sockets: { readonly ipv4: number; readonly ipv6: number } = { ipv4: -1, ipv6: -1 };
   readonly #records = new Map<number, number>();
+  /** Word of the arena in which handshake messages are counted that were taken. */
+  #taken = 0;
   #drops = new DropCounters();
   /** What threads that have ended had counted. */
   readonly #countersBefore = new Map<number, PeerCounters>();
@@ -197,6 +199,7 @@ class WorkerHostLink {
     switch (message.kind) {
       case 'ready':
         this.aead = message.aead;
+        this.#taken = message.taken / 4;
         this.thread = message.thread;
         this.#drops = new DropCounters(
           this.#arena.u32.subarray(message.drops / 4, message.drops / 4 + DropCounters.words),
@@ -209,11 +212,20 @@ class WorkerHostLink {
         this.#socketWaiters.shift()?.();
         return;
       case 'events':
-        if (!this.#isClosed) for (const event of message.events) raiseEvent(this.#events, event);
+        this.#raise(message.events);
         return;
       default:
         message satisfies never;
     }
+  }
+
+  #raise(events: readonly EventMessage[]): void {
+    let handshakes = 0;
+    for (const event of events) {
+      if (event[0] === 'handshake') handshakes++;
+      if (!this.#isClosed) raiseEvent(this.#events, event);
+    }
+    if (handshakes > 0) Atomics.add(this.#arena.u32, this.#taken, handshakes);
   }
 
   /** The worker writes the low word first and then carries: read until the high word stands still. */

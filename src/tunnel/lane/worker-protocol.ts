@@ -3,6 +3,12 @@ import type { AeadName } from '../../noise/aead-choose.ts';
 import type { TunFormat } from '../../tun/linux.ts';
 import type { CommandMessage, EventMessage } from './link.ts';
 
+/**
+ * Handshake messages that the worker has raised and the control thread has not taken yet. More are dropped: whoever
+ * floods must not fill the memory between the two.
+ */
+export const MAX_HANDSHAKES_IN_FLIGHT = 1024;
+
 /** Given to the worker at its start. */
 export interface WorkerSetup {
   /** The shared arena. Only the worker allocates in it. */
@@ -27,8 +33,17 @@ export type ToWorker =
 
 /** Worker → control thread. */
 export type FromWorker =
-  /** Arena offset of the drop counters; name of the transport AEAD that was chosen; the thread as sys/thread.ts has it. */
-  | { readonly kind: 'ready'; readonly drops: number; readonly aead: string; readonly thread: number }
+  | {
+      readonly kind: 'ready';
+      /** Arena offset of the drop counters. */
+      readonly drops: number;
+      /** Arena offset of the u32 in which the control thread counts the handshake messages that it has taken. */
+      readonly taken: number;
+      /** Name of the transport AEAD that was chosen. */
+      readonly aead: string;
+      /** As sys/thread.ts has it. */
+      readonly thread: number;
+    }
   | { readonly kind: 'events'; readonly events: readonly EventMessage[] }
   /** Where in the arena a peer's record lies, for reading its counters. */
   | { readonly kind: 'record'; readonly peer: number; readonly at: number }

@@ -16,7 +16,13 @@ import { LinuxDatagrams } from '../linux-datagrams.ts';
 import { Lane } from './lane.ts';
 import { type EventMessage, applyCommand, eventSender, wipeKeys } from './link.ts';
 import { ACTIVITY } from './control.ts';
-import type { FromWorker, ToWorker, WorkerSetup } from './worker-protocol.ts';
+import { DROP } from './drops.ts';
+import {
+  MAX_HANDSHAKES_IN_FLIGHT,
+  type FromWorker,
+  type ToWorker,
+  type WorkerSetup,
+} from './worker-protocol.ts';
 
 /** Packets and batches moved before the other direction gets its turn. */
 const PACKETS_PER_TURN = 256;
@@ -38,6 +44,10 @@ class LaneWorker {
   #sockets: readonly number[] = [];
   #poll: PollSet;
   #events: EventMessage[] = [];
+  readonly #u32: Uint32Array;
+  /** Arena offset at which the control thread counts the handshake messages that it has taken; we count the raised ones. */
+  readonly #takenAt: number;
+  #raisedHandshakes = 0;
   /** Something in `#events` should not wait. */
   #isUrgent = false;
   /** When the oldest event in `#events` came. */
@@ -50,6 +60,8 @@ class LaneWorker {
     this.#setup = setup;
     this.#wake = new EventFd(setup.wakeFd);
     const arena = new Arena(setup.memory);
+    this.#u32 = arena.u32;
+    this.#takenAt = arena.alloc(4);
     this.#datagrams = new LinuxDatagrams(arena, {
       gso: setup.gso,
       gro: setup.gro,
@@ -71,7 +83,13 @@ class LaneWorker {
       events: eventSender((event) => this.#collect(event)),
     });
     this.#poll = this.#pollSet();
-    this.#post({ kind: 'ready', drops: this.#lane.dropCountersAt, aead: aead.name, thread: threadId() });
+    this.#post({
+      kind: 'ready',
+      drops: this.#lane.dropCountersAt,
+      taken: this.#takenAt,
+      aead: aead.name,
+      thread: threadId(),
+    });
   }
 
   /** Until `stop`. */
@@ -108,6 +126,14 @@ class LaneWorker {
   }
 
   #collect(event: EventMessage): void {
+    if (event[0] === 'handshake') {
+      const inFlight = (this.#raisedHandshakes - Atomics.load(this.#u32, this.#takenAt / 4)) >>> 0;
+      if (inFlight >= MAX_HANDSHAKES_IN_FLIGHT) {
+        this.#lane.countDrop(DROP.handshake_queue_full);
+        return;
+      }
+      this.#raisedHandshakes = (this.#raisedHandshakes + 1) >>> 0;
+    }
     if (this.#events.push(event) === 1) this.#waitingSinceMs = systemClock.now();
     if (event[0] !== 'activity' || (event[2] & URGENT_ACTIVITY) !== 0) this.#isUrgent = true;
   }

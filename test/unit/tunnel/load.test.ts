@@ -11,6 +11,7 @@ import {
 import { CookieGenerator } from '../../../src/noise/cookie.ts';
 import { nodeCrypto } from '../../../src/noise/crypto-node.ts';
 import { MAX_QUEUED_HANDSHAKES } from '../../../src/tunnel/handshake-queue.ts';
+import { INITIATIONS_BURST, INITIATIONS_PER_SECOND } from '../../../src/tunnel/rate-limiter.ts';
 import { connectedPair, pair, type End, type World } from '../../kit/pair.ts';
 import { randomBytes } from '../../kit/random.ts';
 import { Stranger, endpoint } from '../../kit/stranger.ts';
@@ -285,4 +286,20 @@ test('flood: spoofed initiations with a right mac1 cost no more than cookie repl
   wire.inject(...datagrams);
   world.advance(REKEY_TIMEOUT + REKEY_TIMEOUT_JITTER_MAX);
   assert.equal(bob.received().length, 1);
+});
+
+test('cookies: who asks more than 20 times a second is no longer answered, others are', async () => {
+  const { bob, wire, world } = await pair();
+  const greedy = new Stranger(world, bob, { from: endpoint('198.51.100.7', 7777) });
+  const modest = new Stranger(world, bob, { from: endpoint('198.51.100.8', 7777) });
+  flood(world, bob, 200);
+  world.settle();
+  greedy.send(...Array.from({ length: 50 }, () => greedy.initiation()));
+  assert.equal(wire.cookieReplies(bob).length, INITIATIONS_BURST);
+  modest.send(modest.initiation());
+  assert.equal(wire.cookieReplies(bob).length, INITIATIONS_BURST + 1);
+  assert.equal(bob.drops().no_cookie, 51);
+  world.advance(1000 / INITIATIONS_PER_SECOND);
+  greedy.send(greedy.initiation());
+  assert.equal(wire.cookieReplies(bob).length, INITIATIONS_BURST + 2);
 });

@@ -39,3 +39,13 @@ test('rate limit: the table is bounded, and idle sources leave it after a second
   assert.equal(limiter.allow(source(MAX_SOURCES), 1000), true);
   assert.equal(limiter.size, 1);
 });
+
+test('rate limit: one that is open when full lets sources pass that it has no room for, and still bounds the others', () => {
+  const limiter = new RateLimiter(true);
+  const source = (i: number) => Uint8Array.of(10, i >> 16, i >> 8, i);
+  for (let i = 0; i < MAX_SOURCES; i++) limiter.allow(source(i), 0);
+  for (let i = 0; i < 2 * INITIATIONS_BURST; i++) assert.equal(limiter.allow(source(MAX_SOURCES), 0), true);
+  for (let i = 1; i < INITIATIONS_BURST; i++) assert.equal(limiter.allow(source(0), 0), true);
+  assert.equal(limiter.allow(source(0), 0), false);
+  assert.equal(limiter.size, MAX_SOURCES);
+});
