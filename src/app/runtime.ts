@@ -8,6 +8,8 @@ import { nodeCrypto } from '../noise/crypto-node.ts';
 import { fdWatcher } from '../sys/readiness.ts';
 import { type LinuxTun, openTun, type TunFormat } from '../tun/linux.ts';
 import { Device } from '../tunnel/device.ts';
+import type { LanePolicy } from '../tunnel/lane/policy.ts';
+import type { StreamBridge } from '../tunnel/stream-bridge.ts';
 import { wasmChecksums } from '../wasm/checksums.ts';
 import { Alarm } from './alarm.ts';
 import { createTransport, isHosted } from './transport.ts';
@@ -24,6 +26,9 @@ export interface RuntimeOptions {
   readonly mtu?: number;
   /** That of the environment when absent. */
   readonly tuning?: Tuning;
+  /** Datagrams may travel in streams, too: `RunningDevice.streams`. */
+  readonly streams?: boolean;
+  readonly policy?: LanePolicy;
   readonly logger: Logger;
 }
 
@@ -31,6 +36,8 @@ export interface RunningDevice {
   /** The interface name that the operating system gave. */
   readonly name: string;
   readonly device: Device;
+  /** When asked for. */
+  readonly streams: StreamBridge | undefined;
   /** For people to read. */
   engine(): Engine;
   /** Resolves with the reason when the device has ended, by `close` or because the interface is gone. */
@@ -67,10 +74,12 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     logger,
   });
   const alarm = new Alarm((now) => device.advance(now));
-  const { bind, createLane, aead, laneThreads } = createTransport({
+  const transport = createTransport({
     arena,
     tun,
     tuning,
+    streams: options.streams ?? false,
+    policy: options.policy ?? {},
     logger,
     onRoutesChanged: () => device.routesChanged(),
     onLaneRestart: (cause) => {
@@ -84,20 +93,20 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     clock: systemClock,
     random: systemRandom,
     logger,
-    bind,
+    bind: transport.bind,
     defer: setImmediate,
     onEarlierDeadline: (at) => alarm.set(at),
-    createLane,
+    createLane: transport.createLane,
   });
   const engine = (): Engine => ({
     lanes: isHosted(tuning) ? 'worker' : 'inline',
     tunFormat: tun.format,
-    transport: aead() ?? '',
+    transport: transport.aead() ?? '',
     x25519: crypto.x25519.name,
     blake2s: crypto.blake2s.name,
-    laneThreads: laneThreads(),
+    laneThreads: transport.laneThreads(),
   });
-  return { name: tun.name, engine, ...run(tun, device, alarm, logger) };
+  return { name: tun.name, engine, streams: transport.streams(), ...run(tun, device, alarm, logger) };
 }
 
 function run(
@@ -105,7 +114,7 @@ function run(
   device: Device,
   alarm: Alarm,
   logger: Logger,
-): Omit<RunningDevice, 'name' | 'engine'> {
+): Pick<RunningDevice, 'device' | 'closed' | 'close'> {
   let resolve: (reason: string) => void = () => {};
   const closed = new Promise<string>((settle) => (resolve = settle));
   let closing: Promise<void> | undefined;

@@ -9,10 +9,13 @@ import type { LinuxTun } from '../tun/linux.ts';
 import { DgramBind } from '../tunnel/bind-dgram.ts';
 import { InlineSocketUser, LinuxBind } from '../tunnel/bind-linux.ts';
 import type { Bind, DatagramPort } from '../tunnel/bind.ts';
+import { inlineStreams } from '../tunnel/inline-streams.ts';
 import type { LaneEvents, LaneHost } from '../tunnel/lane/control.ts';
 import { InlineHost } from '../tunnel/lane/inline-host.ts';
+import type { LanePolicy } from '../tunnel/lane/policy.ts';
 import { createWorkerHost, type WorkerHost } from '../tunnel/lane/worker-host.ts';
 import { LinuxDatagrams } from '../tunnel/linux-datagrams.ts';
+import type { StreamBridge } from '../tunnel/stream-bridge.ts';
 import type { Tuning } from './tuning.ts';
 
 export interface Transport {
@@ -22,6 +25,8 @@ export interface Transport {
   readonly aead: () => string | undefined;
   /** Threads that move packets (sys/thread.ts); none when it is the control thread, or while they start. */
   readonly laneThreads: () => readonly number[];
+  /** Undefined when none were asked for, and before `createLane`. */
+  readonly streams: () => StreamBridge | undefined;
 }
 
 export interface TransportOptions {
@@ -29,6 +34,9 @@ export interface TransportOptions {
   readonly arena: Arena;
   readonly tun: LinuxTun;
   readonly tuning: Tuning;
+  /** Carry datagrams of streams beside those of UDP. */
+  readonly streams: boolean;
+  readonly policy: LanePolicy;
   readonly logger: Logger;
   readonly onRoutesChanged: () => void;
   /** A lane thread died and another one took its place. */
@@ -48,7 +56,7 @@ export function createTransport(options: TransportOptions): Transport {
 }
 
 function hosted(options: TransportOptions): Transport {
-  const { arena, tun, tuning, onLaneRestart } = options;
+  const { arena, tun, tuning, streams, policy, onLaneRestart } = options;
   let host: WorkerHost | undefined;
   return {
     bind: linuxBind(options, {
@@ -64,6 +72,8 @@ function hosted(options: TransportOptions): Transport {
           longestText: longestText(tun),
           gso: tuning.gso,
           gro: tuning.gro,
+          policy,
+          ...(streams ? { streams: { defer: setImmediate, watcher: fdWatcher } } : {}),
           clock: systemClock,
           after: (ms, task) => void setTimeout(task, ms),
           onRestart: onLaneRestart,
@@ -74,6 +84,7 @@ function hosted(options: TransportOptions): Transport {
     },
     aead: () => host?.aead(),
     laneThreads: () => [host?.thread()].filter((thread) => thread !== undefined),
+    streams: () => host?.streams,
   };
 }
 
@@ -94,16 +105,20 @@ function linuxBind(
   return new LinuxBind({ user, watcher: fdWatcher, gro: tuning.gro, logger, onRoutesChanged });
 }
 
-function inlineLane({ arena, tun, tuning }: TransportOptions, bind: DatagramPort): Omit<Transport, 'bind'> {
+function inlineLane(options: TransportOptions, udp: DatagramPort): Omit<Transport, 'bind'> {
+  const { arena, tun, tuning, policy } = options;
+  const streams = options.streams ? inlineStreams(arena, udp, setImmediate) : undefined;
   const { aead } = createTransportAead(arena, {
     wanted: tuning.aead,
     clock: systemClock,
     longestText: longestText(tun),
   });
-  const parts = { arena, aead, clock: systemClock, tun: tun.packets, bind, defer: setImmediate };
+  const bind = streams?.port ?? udp;
+  const parts = { arena, aead, clock: systemClock, tun: tun.packets, bind, defer: setImmediate, policy };
   return {
     createLane: (events) => new InlineHost(parts, events),
     aead: () => aead.name,
+    streams: () => streams?.bridge,
     laneThreads: () => [],
   };
 }

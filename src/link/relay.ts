@@ -6,11 +6,11 @@ import type { Clock } from '../core/clock.ts';
 import type { SocketAddress } from '../core/ip.ts';
 import type { Random } from '../core/random.ts';
 import { Deadlines } from '../tunnel/deadlines.ts';
-import { encodeEndpoint, ENDPOINT } from '../tunnel/endpoint.ts';
+import { encodeEndpoint, ENDPOINT, GRPC_CARRIER } from '../tunnel/endpoint.ts';
 import type { Status } from './grpc-status.ts';
 import { BlockPool } from './packet-queue.ts';
 import { RelayLane, type RelayContext, type StreamDialer } from './relay-lane.ts';
-import { type DatagramSink, GRPC_CARRIER, MAX_LANES } from './stream-table.ts';
+import { type DatagramSink, MAX_LANES } from './stream-table.ts';
 import { createStreamPools } from './stream-writer.ts';
 
 export interface RelayOptions {

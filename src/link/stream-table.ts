@@ -3,7 +3,7 @@
  * the device. Knows nothing of HTTP/2.
  */
 import { type Address, formatSocketAddress, parseSocketAddress, type SocketAddress } from '../core/ip.ts';
-import { encodeEndpoint, ENDPOINT } from '../tunnel/endpoint.ts';
+import { encodeEndpoint, ENDPOINT, GRPC_CARRIER } from '../tunnel/endpoint.ts';
 import { AllowList } from './allow-list.ts';
 import { STATUS, type Status } from './grpc-status.ts';
 import { BlockPool } from './packet-queue.ts';
@@ -15,9 +15,6 @@ import {
   TunnelStream,
   type StreamCarrier,
 } from './tunnel-stream.ts';
-
-/** `carrier` of an endpoint record for a gRPC stream. */
-export const GRPC_CARRIER = 1;
 
 /** Where datagrams from streams go: the device's bind. */
 export interface DatagramSink {

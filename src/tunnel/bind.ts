@@ -69,6 +69,8 @@ export class DatagramBatch {
   readonly endpoint: Uint32Array;
   /** The outer IP TOS or traffic class byte: received value, or value to send. */
   readonly tos: Uint8Array;
+  /** Of datagrams to send by a stream: those of different flows may overtake each other. */
+  readonly flow: Uint32Array;
 
   constructor(capacity: number) {
     this.capacity = capacity;
@@ -76,6 +78,7 @@ export class DatagramBatch {
     this.length = new Uint32Array(capacity);
     this.endpoint = new Uint32Array(capacity);
     this.tos = new Uint8Array(capacity);
+    this.flow = new Uint32Array(capacity);
   }
 
   clear(): void {
@@ -83,12 +86,19 @@ export class DatagramBatch {
   }
 
   /** The caller makes sure that `count < capacity`. */
-  push(at: number, length: number, endpoint: number, tos: number): void {
+  push(at: number, length: number, endpoint: number, tos: number, flow = 0): void {
     const i = this.count++;
     this.at[i] = at;
     this.length[i] = length;
     this.endpoint[i] = endpoint;
     this.tos[i] = tos;
+    this.flow[i] = flow;
+  }
+
+  /** Pushes datagram `i` of another batch. */
+  copy(from: DatagramBatch, i: number): void {
+    const at = from.at[i] as number;
+    this.push(at, from.length[i] as number, from.endpoint[i] as number, from.tos[i] as number);
   }
 }
 

@@ -63,6 +63,19 @@ export interface PeerState {
   readonly allowedIps: readonly Prefix[];
 }
 
+/** How a peer does. Ages in milliseconds, Infinity = never. */
+export interface PeerObservation {
+  readonly handshakeAgeMs: number;
+  /** Since anything authentic came. */
+  readonly receivedAgeMs: number;
+  /**
+   * For how long data or initiations have been sent and nothing authentic has come; 0 = nothing waits for an answer. A
+   * peer that has nothing to say answers after 10 s only.
+   */
+  readonly unansweredMs: number;
+  readonly endpoint: Endpoint | undefined;
+}
+
 /** The parts of a device that the UAPI, the CLI and the metrics use. */
 export interface Configurable {
   /** Rejects with SystemError (EADDRINUSE) or AppError and then has changed nothing. Calls are served in order. */

@@ -12,7 +12,14 @@ import type { Crypto } from '../noise/crypto.ts';
 import { LocalIdentity } from '../noise/identity.ts';
 import { PrivateKey, type PublicKey } from '../noise/keys.ts';
 import type { Bind } from './bind.ts';
-import type { Configurable, DeviceChange, DeviceState, PeerChange, PeerState } from './config.ts';
+import type {
+  Configurable,
+  DeviceChange,
+  DeviceState,
+  PeerChange,
+  PeerObservation,
+  PeerState,
+} from './config.ts';
 import { Deadlines } from './deadlines.ts';
 import { HandshakeQueue } from './handshake-queue.ts';
 import { HandshakeStats } from './handshake-stats.ts';
@@ -218,6 +225,16 @@ export class Device implements Configurable, LaneEvents {
   /** Each peer as it is when it is asked for, so that a reader may take its time; peers may come and go meanwhile. */
   *peerStates(): Generator<PeerState, void> {
     for (const peer of this.#peers.values()) yield peer.state();
+  }
+
+  /** Undefined for an unknown peer. */
+  observe(publicKey: PublicKey): PeerObservation | undefined {
+    return this.#peers.get(publicKey.hex)?.observe();
+  }
+
+  /** Starts a handshake, unless one was started in the last 5 s; then it follows as soon as may be. */
+  startHandshake(publicKey: PublicKey): void {
+    this.#peers.get(publicKey.hex)?.startHandshake();
   }
 
   /** Packets dropped since the start, on either plane. */

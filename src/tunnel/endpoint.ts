@@ -21,6 +21,9 @@ export const ENDPOINT = {
   size: 48,
 } as const;
 
+/** `carrier` of an endpoint that is reached through a gRPC stream. */
+export const GRPC_CARRIER = 1;
+
 /** The part that names the remote side; what lies behind is the sticky source. */
 export const ENDPOINT_REMOTE_SIZE = 24;
 

@@ -12,7 +12,7 @@ import type { SessionKeys } from '../noise/session-keys.ts';
 import { INITIATION, RESPONSE } from '../noise/messages.ts';
 import { PresharedKey, type PublicKey } from '../noise/keys.ts';
 import { Timestamps } from '../noise/tai64n.ts';
-import type { PeerState } from './config.ts';
+import type { PeerObservation, PeerState } from './config.ts';
 import type { Deadlines } from './deadlines.ts';
 import { ENDPOINT, decodeEndpoint, encodeEndpoint, formatEndpoint, type Endpoint } from './endpoint.ts';
 import type { HandshakeStats } from './handshake-stats.ts';
@@ -52,6 +52,9 @@ export class Peer implements TimerActions {
   #endpoint: Endpoint | undefined;
   #lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
   #lastHandshakeWallMs = 0;
+  /** Clock.now() of the last handshake, and of the last thing that was authentic. */
+  #lastHandshakeMs = Number.NEGATIVE_INFINITY;
+  #lastReceivedMs = Number.NEGATIVE_INFINITY;
   /** Handshake messages; the lane counts the transport packets. */
   #handshakeTxBytes = 0n;
   #handshakeRxBytes = 0n;
@@ -166,7 +169,10 @@ export class Peer implements TimerActions {
     const now = this.#context.clock.now();
     if (bits & ACTIVITY.sent) this.timers.authenticatedSent();
     if (bits & ACTIVITY.dataSent) this.timers.dataSent(now);
-    if (bits & ACTIVITY.received) this.timers.authenticatedReceived();
+    if (bits & ACTIVITY.received) {
+      this.#lastReceivedMs = now;
+      this.timers.authenticatedReceived();
+    }
     if (bits & ACTIVITY.dataReceived) this.timers.dataReceived(now);
     if (bits & (ACTIVITY.sent | ACTIVITY.received)) this.timers.traversal(now);
     if (bits & (ACTIVITY.needsSession | ACTIVITY.rekeyOnSend | ACTIVITY.rekeyOnReceive))
@@ -212,6 +218,13 @@ export class Peer implements TimerActions {
     this.#sendHandshake(message, now);
     this.timers.handshakeInitiated(now);
     this.#logger.log('debug', 'handshake_initiation_sent');
+  }
+
+  /** Whatever session there is: somebody wants to know whether the peer answers. */
+  startHandshake(): void {
+    const earliest = this.#lastSentHandshakeMs + REKEY_TIMEOUT;
+    if (this.#context.clock.now() < earliest) this.timers.handshakePostponed(earliest);
+    else this.sendInitiation(false);
   }
 
   /** After `handshake.acceptInitiation`: answers and derives the session, unconfirmed. */
@@ -288,6 +301,16 @@ export class Peer implements TimerActions {
     };
   }
 
+  observe(): PeerObservation {
+    const now = this.#context.clock.now();
+    return {
+      handshakeAgeMs: now - this.#lastHandshakeMs,
+      receivedAgeMs: now - this.#lastReceivedMs,
+      unansweredMs: Math.max(0, now - this.timers.unansweredSince),
+      endpoint: this.#endpoint,
+    };
+  }
+
   #hasSession(now: number): boolean {
     const { current } = this.#keypairs;
     return current !== undefined && now - current.createdAtMs < REJECT_AFTER_TIME;
@@ -296,6 +319,7 @@ export class Peer implements TimerActions {
   #received(size: number, from: Uint8Array, now: number): void {
     this.#handshakeRxBytes += BigInt(size);
     this.#useEndpoint(from);
+    this.#lastReceivedMs = now;
     this.timers.authenticatedReceived();
     this.timers.traversal(now);
   }
@@ -310,6 +334,7 @@ export class Peer implements TimerActions {
 
   #handshakeComplete(): void {
     this.timers.handshakeComplete();
+    this.#lastHandshakeMs = this.#context.clock.now();
     this.#lastHandshakeWallMs = this.#context.clock.wall();
     this.#logger.log('debug', 'handshake_completed');
   }

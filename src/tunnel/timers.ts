@@ -35,6 +35,7 @@ export class PeerTimers {
   readonly #persistentKeepalive: Deadline;
   #attempts = 0;
   #needAnotherKeepalive = false;
+  #unansweredSince: number = Infinity;
   #isRunning = false;
   /** Seconds; 0 = off. */
   persistentKeepaliveSeconds = 0;
@@ -68,16 +69,23 @@ export class PeerTimers {
     this.#needAnotherKeepalive = false;
   }
 
+  /** Clock.now() of the first data packet or initiation that nothing authentic has come after; Infinity: there is none. */
+  get unansweredSince(): number {
+    return this.#unansweredSince;
+  }
+
   /** Cancels everything; until `start` facts are ignored. */
   stop(): void {
     this.#isRunning = false;
+    this.#unansweredSince = Infinity;
     for (const deadline of this.#all()) deadline.remove();
   }
 
   /** A data packet (not a keepalive) was sent. */
   dataSent(now: number): void {
-    if (this.#isRunning && !this.#newHandshake.isArmed)
-      this.#newHandshake.arm(now + NEW_HANDSHAKE_TIMEOUT + this.#jitter());
+    if (!this.#isRunning) return;
+    this.#unansweredSince = Math.min(this.#unansweredSince, now);
+    if (!this.#newHandshake.isArmed) this.#newHandshake.arm(now + NEW_HANDSHAKE_TIMEOUT + this.#jitter());
   }
 
   /** An authenticated data packet (not a keepalive) was received. */
@@ -94,6 +102,7 @@ export class PeerTimers {
 
   /** Anything authenticated was received: data, keepalive or handshake. */
   authenticatedReceived(): void {
+    this.#unansweredSince = Infinity;
     this.#newHandshake.cancel();
   }
 
@@ -111,7 +120,9 @@ export class PeerTimers {
 
   /** A handshake initiation was sent. */
   handshakeInitiated(now: number): void {
-    if (this.#isRunning) this.#retransmitHandshake.arm(now + REKEY_TIMEOUT + this.#jitter());
+    if (!this.#isRunning) return;
+    this.#unansweredSince = Math.min(this.#unansweredSince, now);
+    this.#retransmitHandshake.arm(now + REKEY_TIMEOUT + this.#jitter());
   }
 
   /**

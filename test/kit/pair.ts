@@ -29,7 +29,10 @@ import { Device } from '../../src/tunnel/device.ts';
 import type { Endpoint } from '../../src/tunnel/endpoint.ts';
 import type { LaneEvents, LaneHost } from '../../src/tunnel/lane/control.ts';
 import { InlineHost, type InlineHostOptions } from '../../src/tunnel/lane/inline-host.ts';
+import { inlineStreams } from '../../src/tunnel/inline-streams.ts';
 import { DROP_REASONS, type DropReason } from '../../src/tunnel/lane/drops.ts';
+import type { LanePolicy } from '../../src/tunnel/lane/policy.ts';
+import type { StreamBridge } from '../../src/tunnel/stream-bridge.ts';
 import { FakeClock } from './clock.ts';
 import { linkedHost } from './linked-host.ts';
 import { ipv4Packet } from './packets.ts';
@@ -51,6 +54,9 @@ export interface EndOptions {
   readonly createHost?: (options: InlineHostOptions, events: LaneEvents) => LaneHost;
   /** The key of an end that was there before. */
   readonly privateKey?: PrivateKey;
+  readonly policy?: LanePolicy;
+  /** Datagrams may travel in streams: `End.streams`. */
+  readonly hasStreams?: boolean;
 }
 
 /** One device with everything around it. */
@@ -58,20 +64,24 @@ export class End {
   readonly name: string;
   readonly privateKey: PrivateKey;
   readonly publicKey: PublicKey;
-  readonly arena = new Arena({ bytes: 4 << 20 });
+  readonly arena = new Arena({ bytes: 8 << 20 });
   readonly tun: MemoryTun;
   readonly bind: MemoryBind;
+  readonly streams: StreamBridge | undefined;
   readonly device: Device;
-  readonly #world: World;
+  readonly world: World;
 
   constructor(world: World, name: string, addresses: readonly string[], options: EndOptions = {}) {
-    this.#world = world;
+    this.world = world;
     this.name = name;
     const crypto = options.crypto ?? nodeCrypto();
     this.privateKey = options.privateKey ?? PrivateKey.generate(world.random);
     this.publicKey = new PublicKey(crypto.x25519.importPrivateKey(this.privateKey.bytes).publicKey);
     this.tun = new MemoryTun(this.arena, name);
     this.bind = new MemoryBind(world.network, this.arena, addresses.map(address));
+    const streams =
+      options.hasStreams === true ? inlineStreams(this.arena, this.bind, world.defer) : undefined;
+    this.streams = streams?.bridge;
     const aead = options.aead?.(this.arena) ?? new NobleTransportAead(this.arena);
     this.device = new Device({
       crypto,
@@ -81,8 +91,10 @@ export class End {
       bind: this.bind,
       defer: world.defer,
       createLane: (events) => {
-        const { arena, tun, bind } = this;
-        const host = { arena, aead, clock: world.clock, tun, bind, defer: world.defer };
+        const { arena, tun } = this;
+        const { policy = {} } = options;
+        const bind = streams?.port ?? this.bind;
+        const host = { arena, aead, clock: world.clock, tun, bind, defer: world.defer, policy };
         if (options.createHost) return options.createHost(host, events);
         return options.isLinked === true ? linkedHost(host, events) : new InlineHost(host, events);
       },
@@ -102,7 +114,7 @@ export class End {
   /** An application on this end sends packets into the tunnel. */
   send(...packets: readonly Uint8Array[]): void {
     this.tun.inject(...packets);
-    this.#world.settle();
+    this.world.settle();
   }
 
   /** Packets that came out of the tunnel since the last call. */
@@ -112,13 +124,13 @@ export class End {
 
   async configure(...peers: readonly PeerChange[]): Promise<void> {
     await this.device.configure({ peers });
-    this.#world.settle();
+    this.world.settle();
   }
 
   /** Milliseconds until the timer of that name (timers.ts) fires; undefined while it is not armed. For one peer. */
   timer(name: string): number | undefined {
     const timer = this.device.timers().find((each) => each.name.endsWith(` ${name}`));
-    return timer && timer.at - this.#world.clock.now();
+    return timer && timer.at - this.world.clock.now();
   }
 
   /** How many packets were dropped, by reason; reasons that did not occur are absent. */

@@ -32,6 +32,10 @@ export const DROP_REASONS = [
   'no_endpoint',
   'staged_overflow',
   'no_session',
+  // By rules beyond those of the protocol (policy.ts).
+  'destination_not_allowed',
+  'inbound_limited',
+  'outbound_limited',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];

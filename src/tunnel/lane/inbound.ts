@@ -23,6 +23,7 @@ import { PEER_RECORD, type LaneKeypair, type LanePeer, type LaneTables } from '.
 
 const ENDPOINT_WORDS = ENDPOINT.size / 4;
 const REMOTE_WORDS = ENDPOINT.source / 4;
+const CARRIER_WORD = ENDPOINT.carrier / 4;
 
 export class Inbound {
   readonly #tables: LaneTables;
@@ -150,7 +151,7 @@ export class Inbound {
       bits |= ACTIVITY.rekeyOnReceive;
     }
     this.#tables.note(peer, bits);
-    if (length > 0) this.#deliver(peer, open.at(entry), length, this.#datagrams.tos[i] as number);
+    if (length > 0) this.#deliver(peer, open.at(entry), length, this.#datagrams.tos[i] as number, now);
   }
 
   /** The endpoint follows the latest authenticated packet, whatever the packet contains (whitepaper section 2.1). */
@@ -161,11 +162,12 @@ export class Inbound {
     let word = 0;
     while (word < ENDPOINT_WORDS && u32[a + word] === u32[b + word]) word++;
     if (word === ENDPOINT_WORDS) return;
+    const isElsewhere = word < REMOTE_WORDS || u32[a + CARRIER_WORD] !== u32[b + CARRIER_WORD];
     u32.copyWithin(b, a, a + ENDPOINT_WORDS);
-    if (word < REMOTE_WORDS) this.#roamed.add(peer);
+    if (isElsewhere) this.#roamed.add(peer);
   }
 
-  #deliver(peer: LanePeer, at: number, length: number, outerTos: number): void {
+  #deliver(peer: LanePeer, at: number, length: number, outerTos: number, now: number): void {
     const size = innerLength(this.#arena, at, length);
     if (size === 0) {
       this.#drops.count(DROP.bad_inner_packet);
@@ -183,6 +185,15 @@ export class Inbound {
           );
     if (owner !== peer.id) {
       this.#drops.count(DROP.source_not_allowed);
+      return;
+    }
+    const { filter, bandwidth } = this.#tables;
+    if (filter && !filter.passes(this.#arena, at, size)) {
+      this.#drops.count(DROP.destination_not_allowed);
+      return;
+    }
+    if (bandwidth && !bandwidth.allows(peer, size, now)) {
+      this.#drops.count(DROP.inbound_limited);
       return;
     }
     if (!decapsulateEcn(this.#arena, at, outerTos)) {

@@ -6,6 +6,7 @@ import { PORT_GONE, type PacketPort } from '../../tun/tun.ts';
 import type { DatagramPort } from '../bind.ts';
 import type { LaneEvents, LaneHost } from './control.ts';
 import { Lane } from './lane.ts';
+import type { LanePolicy } from './policy.ts';
 
 /** Packets or batches per wake-up, after which the event loop gets its turn. */
 const PACKETS_PER_TURN = 512;
@@ -17,6 +18,7 @@ export interface InlineHostOptions {
   readonly clock: Clock;
   readonly tun: PacketPort;
   readonly bind: DatagramPort;
+  readonly policy?: LanePolicy;
   /** Runs a task in a later turn of the event loop. */
   readonly defer: (task: () => void) => void;
 }

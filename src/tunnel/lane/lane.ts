@@ -9,6 +9,7 @@ import type { LaneCommands, LaneEvents, LaneKeypairInit, LaneReadings, PeerCount
 import { DropCounters, type DropReason } from './drops.ts';
 import { Inbound } from './inbound.ts';
 import { Outbound } from './outbound.ts';
+import type { LanePolicy } from './policy.ts';
 import { LaneTables, PEER_RECORD } from './tables.ts';
 
 export interface LaneOptions {
@@ -18,6 +19,7 @@ export interface LaneOptions {
   readonly tun: PacketPort;
   readonly bind: DatagramPort;
   readonly events: LaneEvents;
+  readonly policy?: LanePolicy;
 }
 
 export class Lane implements LaneCommands, LaneReadings {
@@ -41,7 +43,7 @@ export class Lane implements LaneCommands, LaneReadings {
     this.dropCountersAt = options.arena.alloc(DropCounters.words * 4);
     const words = this.dropCountersAt / 4;
     this.#drops = new DropCounters(options.arena.u32.subarray(words, words + DropCounters.words));
-    this.#tables = new LaneTables(options.arena, options.aead);
+    this.#tables = new LaneTables(options.arena, options.aead, options.policy);
     this.#outbound = new Outbound(this.#tables, options.tun, options.bind, this.#drops);
     this.#inbound = new Inbound(this.#tables, options.tun, options.bind, this.#drops, options.events);
   }

@@ -16,6 +16,7 @@ import {
 } from '../../noise/constants.ts';
 import { MESSAGE_TRANSPORT, TRANSPORT } from '../../noise/messages.ts';
 import { encapsulateEcn } from '../../tun/ecn.ts';
+import { flowOf } from '../../tun/flow.ts';
 import { MAX_UNREACHABLE_SIZE, writeUnreachable } from '../../tun/icmp.ts';
 import { PORT_GONE, type PacketPort } from '../../tun/tun.ts';
 import { DatagramBatch, type DatagramPort } from '../bind.ts';
@@ -200,7 +201,16 @@ export class Outbound {
   #enqueue(peer: LanePeer, keypair: LaneKeypair, at: number, length: number, now: number): void {
     const { u8, view } = this.#arena;
     const padded = length + paddingFor(length, this.#tables.mtu);
+    const size = TRANSPORT.content + padded + AEAD_TAG_SIZE;
+    const { bandwidth } = this.#tables;
+    // A keepalive is too little to matter and too much to miss.
+    if (bandwidth && length > 0 && !bandwidth.allows(peer, size, now)) {
+      this.#drops.count(DROP.outbound_limited);
+      return;
+    }
     u8.fill(0, at + length, at + padded);
+    // Before it is sealed; streams are the only ones who want to know.
+    const flow = length > 0 && this.#tables.isInStream(peer) ? flowOf(this.#arena, at, length) : 0;
     const start = at - TRANSPORT.content;
     view.setUint32(start, MESSAGE_TRANSPORT, true);
     view.setUint32(start + TRANSPORT.receiver, keypair.remoteIndex, true);
@@ -210,13 +220,9 @@ export class Outbound {
     keypair.sendLow = (keypair.sendLow + 1) >>> 0;
     if (keypair.sendLow === 0) keypair.sendHigh++;
 
-    const size = TRANSPORT.content + padded + AEAD_TAG_SIZE;
-    this.#datagrams.push(
-      start,
-      size,
-      peer.record + PEER_RECORD.endpoint,
-      length === 0 ? 0 : encapsulateEcn(this.#arena, at),
-    );
+    const endpoint = peer.record + PEER_RECORD.endpoint;
+    const tos = length === 0 ? 0 : encapsulateEcn(this.#arena, at);
+    this.#datagrams.push(start, size, endpoint, tos, flow);
     // No gap: a bind may send datagrams that touch each other as one message.
     this.#cursor = start + size;
     this.#tables.countBytes(peer, PEER_RECORD.txBytes, size);

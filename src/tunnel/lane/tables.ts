@@ -2,8 +2,11 @@
 import type { Arena } from '../../core/arena.ts';
 import type { TransportAead } from '../../noise/aead.ts';
 import { ReplayWindow } from '../../noise/replay.ts';
-import { ENDPOINT } from '../endpoint.ts';
+import { DestinationFilter } from '../../tun/destination-filter.ts';
+import { ENDPOINT, GRPC_CARRIER } from '../endpoint.ts';
+import { Bandwidth, type TokenBucket } from './bandwidth.ts';
 import type { LaneKeypairInit, PeerCounters } from './control.ts';
+import type { LanePolicy } from './policy.ts';
 import { PrefixTrie } from './prefix-trie.ts';
 
 /** A peer's record in the arena: the endpoint, then its counters as u64 (two u32 words, low first). */
@@ -63,6 +66,8 @@ export class LanePeer {
   readonly staged: Uint8Array[] = [];
   /** ACTIVITY bits not yet reported; nonzero means that the peer is in `LaneTables.active`. */
   activity = 0;
+  /** Made when its bandwidth is limited. */
+  bucket: TokenBucket | undefined;
 
   constructor(id: number, record: number) {
     this.id = id;
@@ -82,10 +87,15 @@ export class LaneTables {
   readonly #active: LanePeer[] = [];
   mtu = 1420;
   isUp = false;
+  /** For decrypted packets. */
+  readonly filter: DestinationFilter | undefined;
+  readonly bandwidth: Bandwidth | undefined;
 
-  constructor(arena: Arena, aead: TransportAead) {
+  constructor(arena: Arena, aead: TransportAead, policy: LanePolicy = {}) {
     this.arena = arena;
     this.aead = aead;
+    this.filter = policy.onlyDestination && new DestinationFilter(policy.onlyDestination);
+    this.bandwidth = policy.bandwidth && new Bandwidth(policy.bandwidth);
   }
 
   peer(id: number): LanePeer | undefined {
@@ -146,6 +156,11 @@ export class LaneTables {
 
   hasEndpoint(peer: LanePeer): boolean {
     return this.arena.u16[(peer.record + ENDPOINT.family) >> 1] !== 0;
+  }
+
+  /** Whether the peer is reached through gRPC streams. */
+  isInStream(peer: LanePeer): boolean {
+    return this.arena.u32[(peer.record + ENDPOINT.carrier) >> 2] === GRPC_CARRIER;
   }
 
   /** Adds to a u64 counter of the peer's record. */

@@ -7,9 +7,12 @@ import { EventFd } from '../../sys/poll.ts';
 import type { TunFormat } from '../../tun/linux.ts';
 import type { LaneEvents, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
 import { DROP_REASONS, DropCounters, type DropReason } from './drops.ts';
+import type { StreamBridge } from '../stream-bridge.ts';
 import { type CommandMessage, commandSender, type EventMessage, raiseEvent, wipeKeys } from './link.ts';
+import type { LanePolicy } from './policy.ts';
 import { PEER_RECORD } from './tables.ts';
 import type { FromWorker, ToWorker, WorkerSetup } from './worker-protocol.ts';
+import { WorkerStreams, type WorkerStreamsOptions } from './worker-streams.ts';
 
 export interface WorkerHostOptions {
   /** Shared, and used by nobody else. */
@@ -21,6 +24,9 @@ export interface WorkerHostOptions {
   readonly longestText: number;
   readonly gso: boolean;
   readonly gro: boolean;
+  readonly policy?: LanePolicy;
+  /** Carry datagrams of streams, too; the event loop of this thread is needed for that. */
+  readonly streams?: Pick<WorkerStreamsOptions, 'defer' | 'watcher'>;
   readonly clock: Clock;
   /** Runs a task after so many milliseconds. */
   readonly after: (ms: number, task: () => void) => void;
@@ -47,6 +53,7 @@ export function createWorkerHost(options: WorkerHostOptions, events: LaneEvents)
       useSockets: (ipv4: number, ipv6: number) => host.useSockets(ipv4, ipv6),
       aead: () => host.aead,
       thread: () => host.thread,
+      streams: host.streams,
     },
   );
 }
@@ -57,6 +64,7 @@ export interface WorkerHost extends LaneHost {
   aead(this: void): string | undefined;
   /** Number of the thread (sys/thread.ts); undefined while it is starting. */
   thread(this: void): number | undefined;
+  readonly streams: StreamBridge | undefined;
 }
 
 class WorkerHostLink {
@@ -65,6 +73,7 @@ class WorkerHostLink {
   readonly #options: WorkerHostOptions;
   readonly #clock: Clock;
   readonly #wake = new EventFd();
+  readonly #streams: WorkerStreams | undefined;
   #worker: Worker;
   #startedAtMs = 0;
   #sockets: { readonly ipv4: number; readonly ipv6: number } = { ipv4: -1, ipv6: -1 };
@@ -88,11 +97,17 @@ class WorkerHostLink {
     this.#clock = options.clock;
     this.#arena = options.arena;
     this.#events = events;
+    const { arena, streams } = options;
+    this.#streams = streams && new WorkerStreams({ ...streams, arena, wakeLane: () => this.#wake.raise() });
     this.#worker = this.#spawn();
   }
 
+  get streams(): StreamBridge | undefined {
+    return this.#streams?.bridge;
+  }
+
   #spawn(): Worker {
-    const { arena, tunFd, tunFormat, aead, longestText, gso, gro } = this.#options;
+    const { arena, tunFd, tunFormat, aead, longestText, gso, gro, policy } = this.#options;
     const setup: WorkerSetup = {
       memory: arena.memory,
       tunFd,
@@ -102,6 +117,8 @@ class WorkerHostLink {
       wakeFd: this.#wake.fd,
       gso,
       gro,
+      streamsFd: this.#streams?.wakeFd,
+      policy: policy ?? {},
     };
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
     let cause = new Error('the lane thread ended');
@@ -122,6 +139,7 @@ class WorkerHostLink {
     this.#records.clear();
     this.#commands = [];
     this.#drops = new DropCounters();
+    this.#streams?.bridge.use(undefined);
     // Session keys among it, and the new thread lays everything out anew.
     this.#arena.u8.fill(0);
     const life = this.#clock.now() - this.#startedAtMs;
@@ -179,6 +197,7 @@ class WorkerHostLink {
       this.#send({ kind: 'stop' });
       await ended;
     }
+    this.#streams?.close();
     this.#wake.close();
   }
 
@@ -204,6 +223,7 @@ class WorkerHostLink {
         this.#drops = new DropCounters(
           this.#arena.u32.subarray(message.drops / 4, message.drops / 4 + DropCounters.words),
         );
+        this.#streams?.bridge.use(message.rings);
         return;
       case 'record':
         this.#records.set(message.peer, message.at);

@@ -2,6 +2,7 @@
 import type { AeadName } from '../../noise/aead-choose.ts';
 import type { TunFormat } from '../../tun/linux.ts';
 import type { CommandMessage, EventMessage } from './link.ts';
+import type { LanePolicy } from './policy.ts';
 
 /**
  * Handshake messages that the worker has raised and the control thread has not taken yet. More are dropped: whoever
@@ -22,6 +23,9 @@ export interface WorkerSetup {
   readonly longestText: number;
   readonly gso: boolean;
   readonly gro: boolean;
+  /** An eventfd, to be raised when datagrams wait for streams, or room for those of streams; undefined: no streams. */
+  readonly streamsFd: number | undefined;
+  readonly policy: LanePolicy;
 }
 
 /** Control thread → worker. */
@@ -39,6 +43,8 @@ export type FromWorker =
       readonly drops: number;
       /** Arena offset of the u32 in which the control thread counts the handshake messages that it has taken. */
       readonly taken: number;
+      /** Arena offset of the rings for streams. */
+      readonly rings: number | undefined;
       /** Name of the transport AEAD that was chosen. */
       readonly aead: string;
       /** As sys/thread.ts has it. */

@@ -13,6 +13,7 @@ import { openPacketPort } from '../../tun/linux.ts';
 import { PORT_GONE } from '../../tun/tun.ts';
 import { wasmChecksums } from '../../wasm/checksums.ts';
 import { LinuxDatagrams } from '../linux-datagrams.ts';
+import { CarrierPort, StreamPort } from '../stream-port.ts';
 import { Lane } from './lane.ts';
 import { type EventMessage, applyCommand, eventSender, wipeKeys } from './link.ts';
 import { ACTIVITY } from './control.ts';
@@ -67,6 +68,7 @@ class LaneWorker {
       gro: setup.gro,
       maxWaitMs: MAX_SEND_WAIT_MS,
     });
+    const streams = this.#createStreams(arena);
     const { aead } = createTransportAead(arena, {
       wanted: setup.aead,
       clock: systemClock,
@@ -79,16 +81,29 @@ class LaneWorker {
       tun: openPacketPort(setup.tunFd, setup.tunFormat, arena, wasmChecksums(arena), fdWatcher, () =>
         this.#tunGone(),
       ),
-      bind: this.#datagrams,
+      bind: streams ? new CarrierPort(arena, this.#datagrams, streams) : this.#datagrams,
       events: eventSender((event) => this.#collect(event)),
+      policy: setup.policy,
     });
     this.#poll = this.#pollSet();
     this.#post({
       kind: 'ready',
       drops: this.#lane.dropCountersAt,
       taken: this.#takenAt,
+      rings: streams?.ringsAt,
       aead: aead.name,
       thread: threadId(),
+    });
+  }
+
+  #createStreams(arena: Arena): StreamPort | undefined {
+    const { streamsFd } = this.#setup;
+    if (streamsFd === undefined) return undefined;
+    const wake = new EventFd(streamsFd);
+    return new StreamPort({
+      arena,
+      sendErrors: this.#datagrams.sendErrors,
+      wakeStreams: () => wake.raise(),
     });
   }
 

@@ -4,8 +4,9 @@ import { REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME } from '../../../src/noise/con
 import { PrivateKey } from '../../../src/noise/keys.ts';
 import { MAX_QUEUED_HANDSHAKES } from '../../../src/tunnel/handshake-queue.ts';
 import { DROP_REASONS, DropCounters, DROP, type DropReason } from '../../../src/tunnel/lane/drops.ts';
+import type { LanePolicy } from '../../../src/tunnel/lane/policy.ts';
 import { ipv4Packet } from '../../kit/packets.ts';
-import { pair, prefix, type Pair } from '../../kit/pair.ts';
+import { address, pair, prefix, type Pair } from '../../kit/pair.ts';
 import { Stranger } from '../../kit/stranger.ts';
 
 /** What Bob has to do with: Alice's key in the hands of a stranger. */
@@ -138,6 +139,28 @@ const SCENES: { readonly [Reason in DropReason]: (scene: Scene) => void | Promis
     bob.send(toAlice());
     world.advance(200_000);
   },
+  destination_not_allowed: ({ stranger, toBob }) => {
+    stranger.shakeHands();
+    stranger.send(stranger.transport(0n, toBob()));
+  },
+  inbound_limited: ({ stranger }) => {
+    stranger.shakeHands();
+    for (let i = 0n; i < 3n; i++) {
+      stranger.send(stranger.transport(i, ipv4Packet('10.0.0.1', '10.0.0.2', 30_000)));
+    }
+  },
+  outbound_limited: ({ stranger, bob, toAlice }) => {
+    stranger.shakeHands();
+    stranger.send(stranger.transport(0n, new Uint8Array(0)));
+    bob.send(...[1, 2, 3].map(() => toAlice(30_000)));
+  },
+};
+
+/** Bob's rules, for the reasons that need some. */
+const POLICIES: { readonly [Reason in DropReason]?: LanePolicy } = {
+  destination_not_allowed: { onlyDestination: address('fd00::2') },
+  inbound_limited: { bandwidth: { total: { bytesPerSecond: 1, burstBytes: 0 } } },
+  outbound_limited: { bandwidth: { perPeer: { bytesPerSecond: 1, burstBytes: 0 } } },
 };
 
 function noise(): Uint8Array {
@@ -152,7 +175,8 @@ function load({ stranger, wire, expect }: Scene): void {
 
 for (const reason of DROP_REASONS) {
   test(`drops: ${reason} is counted once, and nothing else is`, async () => {
-    const both = await pair();
+    const policy = POLICIES[reason];
+    const both = await pair(policy ? { bob: { policy } } : {});
     const expected: { [Reason in DropReason]?: number } = { [reason]: 1 };
     await SCENES[reason]({
       ...both,

@@ -3,8 +3,12 @@ import { test } from 'node:test';
 import { Arena } from '../../../src/core/arena.ts';
 import { systemClock } from '../../../src/core/clock.ts';
 import { hasLibc } from '../../../src/sys/libc.ts';
+import { fdWatcher } from '../../../src/sys/readiness.ts';
 import { ACTIVITY, type LaneEvents } from '../../../src/tunnel/lane/control.ts';
+import { ENDPOINT, encodeEndpoint } from '../../../src/tunnel/endpoint.ts';
+import type { StreamBridge } from '../../../src/tunnel/stream-bridge.ts';
 import { createWorkerHost } from '../../../src/tunnel/lane/worker-host.ts';
+import { virtualEndpoint } from '../../kit/streams.ts';
 
 const skip = hasLibc() ? false : 'SKIPPED: needs 64-bit Linux';
 
@@ -31,6 +35,7 @@ function startHost(after: (ms: number, task: () => void) => void = (_ms, task) =
       longestText: 1440,
       gso: true,
       gro: true,
+      streams: { defer: setImmediate, watcher: fdWatcher },
       clock: systemClock,
       // A thread that died is replaced without delay here.
       after,
@@ -42,7 +47,28 @@ function startHost(after: (ms: number, task: () => void) => void = (_ms, task) =
     while (reports.length === 0) await new Promise<void>((resolve) => (wake = resolve));
     return reports.shift() as unknown[];
   };
-  return { host, next };
+  const streams = host.streams ?? assert.fail('no streams');
+  return { host, next, streams };
+}
+
+/** Tries until the thread has made room, which it has not before it runs. */
+async function deliver(bridge: StreamBridge, endpoint: Uint8Array, datagram: Uint8Array): Promise<void> {
+  while (!bridge.deliver(endpoint, datagram, 0, datagram.length)) {
+    await new Promise<void>((resolve) => {
+      bridge.connect({ send: () => {}, flush: () => {}, pull: resolve });
+    });
+  }
+}
+
+function initiation(fill: number): Uint8Array {
+  return new Uint8Array(148).fill(fill).fill(0, 1, 4).fill(1, 0, 1);
+}
+
+/** Of a virtual address. */
+function streamRecord(): Uint8Array {
+  const record = new Uint8Array(ENDPOINT.size);
+  encodeEndpoint(virtualEndpoint('fdae::1'), record, 0);
+  return record;
 }
 
 test('worker host: commands reach the lane in its thread, events come back', { skip }, async () => {
@@ -112,5 +138,66 @@ test('worker host: session keys given by the caller stay as they are', { skip },
     sendKey.every((byte) => byte === 1),
     'the caller keeps its own array',
   );
+  await host.close();
+});
+
+test('worker host: datagrams of streams reach the lane, and come back from it', { skip }, async () => {
+  const { host, next, streams } = startHost();
+  const record = streamRecord();
+  await deliver(streams, record, initiation(7));
+  assert.deepEqual(await next(), ['handshake', initiation(7), record]);
+
+  const sent = new Promise((resolve) => {
+    streams.connect({
+      send: (endpoint, endpointAt, bytes, at, length) =>
+        resolve([endpoint.slice(endpointAt, endpointAt + ENDPOINT.size), bytes.slice(at, at + length)]),
+      flush: () => {},
+      pull: () => {},
+    });
+  });
+  host.addPeer(7);
+  host.setEndpoint(7, record);
+  host.sendHandshake(7, initiation(8));
+  assert.deepEqual(await sent, [record, initiation(8)]);
+  await host.close();
+});
+
+test('worker host: what waited for a thread that died is not read by its successor', { skip }, async () => {
+  const { host, next, streams } = startHost();
+  const record = streamRecord();
+  await deliver(streams, record, initiation(1));
+  await next();
+  host.addAllowedIp(7, undefined as never, 8);
+  // Into the rings of the old thread, which dies of the command before.
+  await Promise.resolve();
+  for (let i = 0; i < 100; i++) streams.deliver(record, initiation(2), 0, 148);
+  const seen = [];
+  for (let event = await next(); event[0] !== 'restarted'; event = await next()) seen.push(event);
+  await deliver(streams, record, initiation(3));
+  assert.deepEqual(await next(), ['handshake', initiation(3), record]);
+  await host.close();
+  assert.ok(seen.every(([name]) => name === 'handshake'));
+});
+
+test('worker host: more than the rings hold is refused, and asked for again', { skip }, async () => {
+  const { host, next, streams } = startHost();
+  const record = streamRecord();
+  await deliver(streams, record, initiation(1));
+  await next();
+  const garbage = new Uint8Array(60_000).fill(4, 0, 1);
+  let isAsked = false;
+  const asked = new Promise<void>((resolve) => {
+    const pull = () => {
+      isAsked = true;
+      resolve();
+    };
+    streams.connect({ send: () => {}, flush: () => {}, pull });
+  });
+  let delivered = 0;
+  while (streams.deliver(record, garbage, 0, garbage.length)) delivered++;
+  assert.ok(delivered >= 14, `${delivered}`);
+  assert.equal(isAsked, false);
+  await asked;
+  assert.ok(streams.deliver(record, garbage, 0, garbage.length));
   await host.close();
 });

@@ -1,0 +1,9 @@
+/** Rules for packets beyond those of the protocol, fixed for the life of a lane. Plain data, so that it crosses threads. */
+import type { Address } from '../../core/ip.ts';
+import type { BandwidthLimits } from './bandwidth.ts';
+
+export interface LanePolicy {
+  /** IPv6: decrypted packets for any other destination are dropped. */
+  readonly onlyDestination?: Address;
+  readonly bandwidth?: BandwidthLimits;
+}
