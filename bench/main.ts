@@ -1,12 +1,14 @@
 /** `npm run bench [-- WHAT...] [--seconds N] [--peer NAME=/path] [--json FILE]` */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { aeadSteps } from '../src/app/bench/aead.ts';
+import { machineFacts } from '../src/app/bench/facts.ts';
+import { handshakeSteps } from '../src/app/bench/handshake.ts';
+import { laneSteps } from '../src/app/bench/lane.ts';
+import { type Row, type Step, formatRow } from '../src/app/bench/measure.ts';
+import { primitiveSteps } from '../src/app/bench/primitives.ts';
 import { benchTunnel } from './e2e/tunnel.ts';
 import { soak } from './e2e/soak.ts';
-import { machineFacts } from './facts.ts';
-import { benchAead } from './micro/aead.ts';
-import { benchCrypto } from './micro/crypto.ts';
-import { benchHandshake } from './micro/handshake.ts';
 import { benchMetrics } from './micro/metrics.ts';
 import { benchOffload } from './micro/offload.ts';
 
@@ -25,10 +27,21 @@ const say = (line: string): void => {
 
 const options = { seconds: Number(values.seconds), peers: values.peer };
 
+async function run(steps: readonly Step[]): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const step of steps) {
+    const measured = await step.run();
+    rows.push(...measured);
+    for (const row of measured) say(formatRow(row));
+  }
+  return rows;
+}
+
 const BENCHES: Readonly<Record<string, () => unknown>> = {
-  aead: () => benchAead(say),
-  crypto: () => benchCrypto(say),
-  handshake: () => benchHandshake(say),
+  aead: () => run(aeadSteps()),
+  crypto: () => run(primitiveSteps()),
+  handshake: () => run(handshakeSteps()),
+  lane: () => run(laneSteps()),
   metrics: () => benchMetrics(say),
   offload: () => benchOffload(say),
   tunnel: () => benchTunnel(options, say),

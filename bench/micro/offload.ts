@@ -5,7 +5,7 @@ import { Coalescer } from '../../src/tun/offload/coalescer.ts';
 import { Segmenter } from '../../src/tun/offload/segmenter.ts';
 import { VIRTIO_NET_HDR } from '../../src/tun/offload/virtio.ts';
 import { wasmChecksums } from '../../src/wasm/checksums.ts';
-import { type Row, formatRow, nanoseconds } from './measure.ts';
+import { type Row, formatRow, nanoseconds } from '../../src/app/bench/measure.ts';
 
 /** Full segments of TCP with timestamps over IPv4, at the usual MTU of 1420. */
 const HEADERS = 52;

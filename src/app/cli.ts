@@ -64,6 +64,13 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'bench',
+    {
+      summary: 'measure what this machine makes of it',
+      load: async () => (await import('./commands/bench.ts')).configureBench,
+    },
+  ],
+  [
     'genkey',
     {
       summary: 'print a new private key',

@@ -87,6 +87,15 @@ export class RouteClient {
     });
   }
 
+  /** Moves the link to the namespace of a descriptor, where it is down and without addresses. */
+  moveLink(index: number, namespaceFd: number): void {
+    this.#acknowledged(`move link ${index} to another network namespace`, {
+      type: rt.RTM_NEWLINK,
+      fixed: link(index),
+      attributes: [u32Attribute(rt.IFLA_NET_NS_FD, namespaceFd)],
+    });
+  }
+
   deleteLink(index: number): void {
     this.#acknowledged(`delete link ${index}`, { type: rt.RTM_DELLINK, fixed: link(index) });
   }

@@ -26,6 +26,7 @@ export const RTMGRP_IPV6_ROUTE = 0x400;
 export const IFINFOMSG = { family: 0, type: 2, index: 4, flags: 8, change: 12, size: 16 } as const;
 export const IFLA_IFNAME = 3;
 export const IFLA_MTU = 4;
+export const IFLA_NET_NS_FD = 28;
 export const IFLA_TARGET_NETNSID = 46;
 export const IFF_UP = 1;
 export const IFF_RUNNING = 0x40;

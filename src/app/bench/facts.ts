@@ -1,6 +1,8 @@
-/** What every result carries: the machine, the software, the commit. */
+/** What every result carries: the machine and the software. */
 import { execFileSync } from 'node:child_process';
 import { cpus, release, totalmem } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { version } from '../version.ts';
 
 export interface MachineFacts {
   readonly date: string;
@@ -10,10 +12,22 @@ export interface MachineFacts {
   readonly kernel: string;
   readonly node: string;
   readonly openssl: string;
-  readonly commit: string;
+  readonly culvert: string;
+  /** Of a clone; undefined where only the package is installed. */
+  readonly commit?: string;
 }
 
 export function machineFacts(): MachineFacts {
+  const here = fileURLToPath(new URL('.', import.meta.url));
+  // A package that lies inside somebody's repository is not of that repository's commit.
+  const isOurs = output('git', [
+    '-C',
+    here,
+    'ls-files',
+    '--error-unmatch',
+    '../../../../src/app/bench/facts.ts',
+  ]);
+  const commit = isOurs && output('git', ['-C', here, 'describe', '--always', '--dirty']);
   return {
     date: new Date().toISOString(),
     cpu: cpus()[0]?.model ?? 'unknown',
@@ -22,7 +36,8 @@ export function machineFacts(): MachineFacts {
     kernel: release(),
     node: process.version,
     openssl: process.versions.openssl,
-    commit: output('git', ['describe', '--always', '--dirty']) || 'unknown',
+    culvert: version(),
+    ...(commit === '' ? {} : { commit }),
   };
 }
 
