@@ -20,6 +20,8 @@ export const ERROR_CODES = {
   protocol: 1,
   /** A broken invariant: our bug. */
   internal: 1,
+  /** A file of ours is not what was written: starting again does not help. */
+  corrupt: 3,
 } as const;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

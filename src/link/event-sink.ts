@@ -80,6 +80,8 @@ export class EventSink {
       type: (event.data?.typeUrl ?? '').replace(/^.*\//s, '').slice(0, MAX_ID_LENGTH),
       value: Buffer.from(event.data?.value ?? []).toString('base64'),
     };
+    // The machine forgets an event that was acknowledged: there must be room for it, and it must be on disk.
+    journal.flush();
     journal.append({
       machine: owner.id,
       kind: 'event',
@@ -87,7 +89,6 @@ export class EventSink {
       body: JSON.stringify(stored),
       id: stored.id === '' ? undefined : stored.id,
     });
-    // The machine forgets an event that was acknowledged.
     journal.flush();
     this.counters.accepted++;
     followers.tell(owner.id, 'event');

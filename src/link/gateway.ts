@@ -13,10 +13,10 @@ import { STATUS, type Status, statusName } from './grpc-status.ts';
 import { dropPending, expiredPending, removeMachine } from './machine-admin.ts';
 import { decideProvision } from './provision.ts';
 import type { ProvisionCall, ProvisionSettings } from './provision-context.ts';
-import type { MachineRecord, PendingRecord, StoreChange } from './records.ts';
+import type { MachineRecord, PendingRecord, StoreChange, StoreConflict } from './records.ts';
 import { Registry } from './registry.ts';
 import type { Store } from './store.ts';
-import { AddressLimiter, type RateLimit } from './token-bucket.ts';
+import { AddressLimiter, type RateLimit, TokenBucket } from './token-bucket.ts';
 
 /** A peer as the overlay device shall have it. */
 export interface OverlayPeerConfig {
@@ -73,6 +73,10 @@ export interface GatewayCounters {
 
 /** Decisions that another one overtook are made again this often. */
 const MAX_ATTEMPTS = 5;
+/** Lines: a flood of calls must not become a flood of log. */
+const REFUSAL_LOG_LIMIT: RateLimit = { perSecond: 5, burst: 50 };
+/** Of what a caller says about itself, in a log line. */
+const MAX_LOGGED_LENGTH = 64;
 
 export class Gateway {
   readonly #options: GatewayOptions;
@@ -81,6 +85,9 @@ export class Gateway {
   #registry: Registry;
   /** The device did not take a change: it gets everything anew with the next one. */
   #isDeviceBehind = false;
+  #storeProblem: AppError | undefined;
+  readonly #logLines: TokenBucket;
+  #unloggedRefusals = 0;
   /** Changes of peers and streams happen in the order of the commits they follow from. */
   #serial: Promise<unknown> = Promise.resolve();
   readonly counters: GatewayCounters = { provisions: {}, refusals: {} };
@@ -89,6 +96,7 @@ export class Gateway {
     this.#options = options;
     this.#registry = registry;
     this.#limiter = new AddressLimiter(options.rateLimit);
+    this.#logLines = new TokenBucket(REFUSAL_LOG_LIMIT, options.clock.now());
   }
 
   /** Loads the state and brings back every peer and every virtual address before the first stream is admitted. */
@@ -113,10 +121,17 @@ export class Gateway {
     return this.#registry;
   }
 
+  /** Why the store takes no changes now; known machines are served all the same. */
+  get storeProblem(): AppError | undefined {
+    return this.#storeProblem;
+  }
+
   /** Answers a Provision call, or says with which status it fails. Never rejects. */
   async provision(call: ProvisionCall, caller: Address): Promise<ProvisionResponse | Status> {
     const answer = await this.#provision(call, caller).catch((error: unknown): Status => {
-      this.#options.logger.log('error', 'provision_failed', { error: String(error) });
+      if (error !== this.#storeProblem) {
+        this.#options.logger.log('error', 'provision_failed', { error: String(error) });
+      }
       return { code: STATUS.INTERNAL, message: 'internal server error' };
     });
     count(this.counters.provisions, statusName('code' in answer ? answer.code : STATUS.OK));
@@ -124,7 +139,7 @@ export class Gateway {
   }
 
   async #provision(call: ProvisionCall, caller: Address): Promise<ProvisionResponse | Status> {
-    const { settings, random, clock, logger, streams } = this.#options;
+    const { settings, random, clock, streams } = this.#options;
     if (!this.#limiter.allow(caller, clock.now())) {
       count(this.counters.refusals, 'rate_limited');
       return { code: STATUS.RESOURCE_EXHAUSTED, message: 'too many calls from this address' };
@@ -142,7 +157,7 @@ export class Gateway {
       });
       if (decision.kind === 'refused') {
         count(this.counters.refusals, decision.reason);
-        logger.log('info', 'provision_refused', { machine: call.nodeUuid, reason: decision.reason });
+        this.#logRefusal(call.nodeUuid, decision.reason);
         return decision.status;
       }
       if (await this.commit(decision.changes)) {
@@ -153,6 +168,21 @@ export class Gateway {
       }
     }
     throw new AppError('internal', `the state kept changing during ${MAX_ATTEMPTS} attempts`);
+  }
+
+  #logRefusal(uuid: string, reason: string): void {
+    const { clock, logger } = this.#options;
+    if (!this.#logLines.take(1, clock.now())) {
+      this.#unloggedRefusals++;
+      return;
+    }
+    const unlogged = this.#unloggedRefusals > 0 ? { unlogged: this.#unloggedRefusals } : {};
+    this.#unloggedRefusals = 0;
+    logger.log('info', 'provision_refused', {
+      machine: uuid.slice(0, MAX_LOGGED_LENGTH),
+      reason,
+      ...unlogged,
+    });
   }
 
   /**
@@ -168,7 +198,7 @@ export class Gateway {
 
   async #commit(changes: readonly StoreChange[]): Promise<boolean> {
     const { store, streams } = this.#options;
-    if ((await store.commit(changes)) !== undefined || this.#registry.apply(changes) !== undefined) {
+    if ((await this.#store(changes)) !== undefined || this.#registry.apply(changes) !== undefined) {
       // Another gateway on the same store was faster, or another call of ours.
       this.#registry = new Registry(await store.load());
       return false;
@@ -188,6 +218,28 @@ export class Gateway {
       })),
     );
     return true;
+  }
+
+  /** A store that fails does so for every call: it is said once, and once that it is over. */
+  async #store(changes: readonly StoreChange[]): Promise<StoreConflict | undefined> {
+    const { store, logger } = this.#options;
+    try {
+      const conflict = await store.commit(changes);
+      if (this.#storeProblem && conflict === undefined && changes.length > 0) {
+        this.#storeProblem = undefined;
+        logger.log('info', 'store_works_again');
+      }
+      return conflict;
+    } catch (error) {
+      if (error instanceof AppError) {
+        if (!this.#storeProblem) {
+          const { message, hint = '' } = error;
+          logger.log('error', 'store_failed', { reason: message, hint });
+        }
+        this.#storeProblem = error;
+      }
+      throw error;
+    }
   }
 
   async #configure(removed: readonly string[], put: readonly OverlayPeerConfig[]): Promise<void> {

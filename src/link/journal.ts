@@ -1,4 +1,6 @@
 /** What machines report: kernel log lines and events, kept for a while. */
+import type { AppError } from '../core/errors.ts';
+
 export type EntryKind = 'log' | 'event';
 
 export interface NewEntry {
@@ -26,18 +28,22 @@ export interface JournalLimits {
   readonly maxTotalBytes: number;
 }
 
-/** Omni's values. */
+/** Omni's values, and a bound for the disk. */
 export const DEFAULT_JOURNAL_LIMITS: JournalLimits = {
   maxEntries: 5_000,
   maxAgeMs: 30 * 24 * 3_600_000,
-  maxTotalBytes: 0,
+  maxTotalBytes: 1024 ** 3,
 };
 
 export interface Journal {
-  /** Kept soon: a crash may take the last moment along. */
+  /** Kept soon: a crash may take the last moment along. Never throws; what cannot be kept is counted. */
   append(entry: NewEntry): void;
-  /** Makes everything appended so far durable. */
+  /** Makes everything appended so far durable. Throws AppError when it cannot; what is kept for later is bounded. */
   flush(): void;
+  /** Why nothing can be written now. */
+  readonly problem?: AppError | undefined;
+  /** Appended while nothing could be written, and gone. */
+  readonly lostEntries?: number;
   /** The newest `count` entries, oldest of them first, only those after `after` when given. */
   tail(machine: string, kind: EntryKind, count: number, after?: number): readonly Entry[];
   /** Forgets everything about a machine. */

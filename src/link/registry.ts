@@ -2,6 +2,7 @@
  * The gateway's state in memory, with every index that decisions ask for. Its `apply` has the rules of a store's
  * `commit`: all changes or none, refused when they were decided on outdated records.
  */
+import { AppError } from '../core/errors.ts';
 import type { PrivateKey } from '../noise/keys.ts';
 import {
   type MachineRecord,
@@ -30,18 +31,27 @@ export class Registry {
   readonly #settings = new Map<'default_token' | 'server_key', string | PrivateKey>();
   #book: TokenBook | undefined;
 
+  /** Throws AppError `corrupt` when two records have one address or one key. */
   constructor(contents: StoreContents) {
     const undo = new UndoLog();
     for (const record of contents.tokens) this.#tokens.set(record.token, record);
+    const uses = new Map<string, Set<string>>();
     for (const { token, subject } of contents.uses) {
-      this.#uses.set(token, new Set([...(this.#uses.get(token) ?? []), subject]));
+      const subjects = uses.get(token) ?? new Set();
+      uses.set(token, subjects.add(subject));
     }
-    for (const record of contents.machines) this.#addMachine(record, undo);
-    for (const record of contents.pending) this.#addPending(record, undo);
+    for (const [token, subjects] of uses) this.#uses.set(token, subjects);
+    for (const record of contents.machines) checkUnique(record, this.#addMachine(record, undo));
+    for (const record of contents.pending) checkUnique(record, this.#addPending(record, undo));
     for (const subject of contents.denied) this.#denied.set(subject, true);
     for (const [publicKey, endpoint] of contents.endpoints) this.#endpoints.set(publicKey, endpoint);
     if (contents.defaultToken !== undefined) this.#settings.set('default_token', contents.defaultToken);
     if (contents.serverKey) this.#settings.set('server_key', contents.serverKey);
+  }
+
+  /** Throws as the constructor does. */
+  static check(contents: StoreContents): void {
+    void new Registry(contents);
   }
 
   contents(): StoreContents {
@@ -122,8 +132,8 @@ export class Registry {
     return this.#endpoints.get(publicKey);
   }
 
-  /** All changes or none; a conflict says why none. */
-  apply(changes: readonly StoreChange[]): StoreConflict | undefined {
+  /** All changes or none; a conflict says why none. `persist` follows when there is none; what it throws undoes all. */
+  apply(changes: readonly StoreChange[], persist?: () => void): StoreConflict | undefined {
     const undo = new UndoLog();
     this.#book = undefined;
     for (const change of changes) {
@@ -132,6 +142,13 @@ export class Registry {
         undo.rollBack();
         return conflict;
       }
+    }
+    try {
+      persist?.();
+    } catch (error) {
+      undo.rollBack();
+      this.#book = undefined;
+      throw error;
     }
     return undefined;
   }
@@ -271,6 +288,18 @@ export class Registry {
       undo.set(this.#uses, token, new Set(to === undefined ? rest : [...rest, to]));
     }
   }
+}
+
+function checkUnique(
+  { uuid, nodeAddress }: MachineRecord | PendingRecord,
+  conflict: StoreConflict | undefined,
+): void {
+  if (conflict === undefined) return;
+  const what = conflict === 'public_key' ? 'public key' : 'address';
+  throw new AppError(
+    'corrupt',
+    `the ${what} of machine ${uuid} (${nodeAddress}) belongs to another record too`,
+  );
 }
 
 function isExpected(stored: object | undefined, before: object | undefined): boolean {

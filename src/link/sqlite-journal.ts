@@ -1,9 +1,17 @@
 /** The journal in an SQLite file of its own: large, and worth less than the state. */
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { AppError } from '../core/errors.ts';
 import type { Entry, EntryKind, Journal, JournalLimits, NewEntry } from './journal.ts';
-import { damaged, SqliteFile, type SqlRow, type SqlStatement } from './sqlite.ts';
+import {
+  damaged,
+  ensureDirectory,
+  ensurePrivate,
+  SqliteFile,
+  type SqlRow,
+  type SqlStatement,
+  type SqlValue,
+} from './sqlite.ts';
 
 export const JOURNAL_FILE = 'journal.db';
 
@@ -23,10 +31,12 @@ const SCHEMA = `
   CREATE INDEX entries_by_age ON entries (at_ms);
   CREATE UNIQUE INDEX entries_by_event ON entries (machine, event_id) WHERE event_id IS NOT NULL;`;
 
-/** One transaction for so many entries at most. */
+/** One transaction for so many entries at most; more are not kept while the file takes none. */
 const MAX_BUFFERED = 256;
 /** A machine's surplus is deleted when it has grown by this much. */
 const TRIM_EVERY = 128;
+/** Oldest entries that are looked at together when all are too large. */
+const SHRINK_STEP = 512;
 
 export class SqliteJournal implements Journal {
   readonly #file: SqliteFile;
@@ -34,29 +44,42 @@ export class SqliteJournal implements Journal {
   readonly #insert: SqlStatement;
   readonly #trim: SqlStatement;
   readonly #tail: SqlStatement;
+  readonly #oldest: SqlStatement;
   #buffer: NewEntry[] = [];
   readonly #sinceTrim = new Map<string, number>();
+  /** Of all bodies in the file. */
+  #totalBytes: number;
+  #problem: AppError | undefined;
+  #lost = 0;
 
   private constructor(file: SqliteFile, limits: JournalLimits) {
     this.#file = file;
     this.#limits = limits;
     this.#insert = file.prepare(
-      'INSERT OR IGNORE INTO entries (machine, kind, at_ms, body, event_id) VALUES (?, ?, ?, ?, ?)',
+      `INSERT OR IGNORE INTO entries (machine, kind, at_ms, body, event_id) VALUES (?, ?, ?, ?, ?)
+         RETURNING octet_length(body) AS size`,
     );
     this.#trim = file.prepare(
       `DELETE FROM entries WHERE machine = ?1 AND kind = ?2 AND sequence <=
-         (SELECT sequence FROM entries WHERE machine = ?1 AND kind = ?2 ORDER BY sequence DESC LIMIT 1 OFFSET ?3)`,
+         (SELECT sequence FROM entries WHERE machine = ?1 AND kind = ?2 ORDER BY sequence DESC LIMIT 1 OFFSET ?3)
+         RETURNING octet_length(body) AS size`,
     );
     this.#tail = file.prepare(
       `SELECT * FROM (SELECT * FROM entries WHERE machine = ? AND kind = ? AND sequence > ?
          ORDER BY sequence DESC LIMIT ?) ORDER BY sequence`,
     );
+    this.#oldest = file.prepare(
+      'SELECT sequence, octet_length(body) AS size FROM entries ORDER BY sequence LIMIT ?',
+    );
+    this.#totalBytes = sizeOf(file.prepare('SELECT SUM(octet_length(body)) AS size FROM entries').all([]));
   }
 
   /** Opens `journal.db` in the directory, or makes both. Throws AppError when it is damaged or foreign. */
   static open(directory: string, limits: JournalLimits): SqliteJournal {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const file = new SqliteFile(join(directory, JOURNAL_FILE));
+    ensureDirectory(directory);
+    const path = join(directory, JOURNAL_FILE);
+    ensurePrivate(path);
+    const file = new SqliteFile(path);
     try {
       prepare(file);
       return new SqliteJournal(file, limits);
@@ -78,73 +101,123 @@ export class SqliteJournal implements Journal {
     try {
       return { journal: SqliteJournal.open(directory, limits), setAside: undefined };
     } catch (error) {
-      if (!(error instanceof AppError) || error.code !== 'io') throw error;
+      if (!(error instanceof AppError) || error.code !== 'corrupt') throw error;
       const path = join(directory, JOURNAL_FILE);
       const aside = `${path}.${wallMs}.damaged`;
       for (const suffix of ['', '-wal', '-shm']) {
         if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
       }
-      const setAside = new AppError('io', `${error.message}; moved to ${aside}`, { cause: error });
+      const setAside = new AppError('corrupt', `${error.message}; moved to ${aside}`, { cause: error });
       return { journal: SqliteJournal.open(directory, limits), setAside };
     }
   }
 
   append(entry: NewEntry): void {
+    if (this.#buffer.length >= MAX_BUFFERED) {
+      this.#lost++;
+      return;
+    }
     this.#buffer.push(entry);
-    if (this.#buffer.length >= MAX_BUFFERED) this.flush();
+    // While the file takes nothing, `flush` tries; a flood of lines must not.
+    if (this.#buffer.length === MAX_BUFFERED && !this.#problem) this.#tryFlush();
+  }
+
+  get problem(): AppError | undefined {
+    return this.#problem;
+  }
+
+  get lostEntries(): number {
+    return this.#lost;
   }
 
   flush(): void {
-    const entries = this.#buffer;
-    if (entries.length === 0) return;
+    if (this.#buffer.length === 0) return;
+    const before = this.#totalBytes;
+    try {
+      this.#file.transaction(() => {
+        for (const entry of this.#buffer) this.#write(entry);
+        if (this.#limits.maxTotalBytes > 0) this.#shrink(this.#limits.maxTotalBytes);
+      });
+    } catch (error) {
+      this.#totalBytes = before;
+      if (error instanceof AppError) this.#problem = error;
+      throw error;
+    }
     this.#buffer = [];
-    this.#file.transaction(() => {
-      for (const { machine, kind, atMs, body, id } of entries) {
-        this.#insert.run([machine, kind, atMs, body, id ?? null]);
-        const topic = `${kind} ${machine}`;
-        const count = (this.#sinceTrim.get(topic) ?? 0) + 1;
-        this.#sinceTrim.set(topic, count % TRIM_EVERY);
-        if (count === TRIM_EVERY) this.#trim.run([machine, kind, this.#limits.maxEntries]);
-      }
-    });
+    this.#problem = undefined;
   }
 
   tail(machine: string, kind: EntryKind, count: number, after = -1): readonly Entry[] {
-    this.flush();
+    this.#tryFlush();
     return this.#tail.all([machine, kind, after, Math.min(count, this.#limits.maxEntries)]).map(entryOf);
   }
 
   forget(machine: string): void {
-    this.flush();
-    this.#file.prepare('DELETE FROM entries WHERE machine = ?').run([machine]);
+    this.#buffer = this.#buffer.filter((entry) => entry.machine !== machine);
+    this.#delete(this.#file.prepare(`DELETE FROM entries WHERE machine = ? ${RETURNING_SIZE}`), [machine]);
     for (const kind of ['log', 'event']) this.#sinceTrim.delete(`${kind} ${machine}`);
   }
 
   sweep(wallMs: number): void {
+    // What is deleted makes room for what waits.
+    this.#tryFlush();
+    this.#delete(this.#file.prepare(`DELETE FROM entries WHERE at_ms < ? ${RETURNING_SIZE}`), [
+      wallMs - this.#limits.maxAgeMs,
+    ]);
     this.flush();
-    this.#file.prepare('DELETE FROM entries WHERE at_ms < ?').run([wallMs - this.#limits.maxAgeMs]);
     const pairs = this.#file.prepare('SELECT DISTINCT machine, kind FROM entries').all([]);
     for (const { machine, kind } of pairs) {
-      this.#trim.run([String(machine), String(kind), this.#limits.maxEntries]);
+      this.#delete(this.#trim, [String(machine), String(kind), this.#limits.maxEntries]);
     }
     if (this.#limits.maxTotalBytes > 0) this.#shrink(this.#limits.maxTotalBytes);
   }
 
   close(): void {
-    this.flush();
+    this.#tryFlush();
     this.#file.close();
+  }
+
+  #write({ machine, kind, atMs, body, id }: NewEntry): void {
+    this.#totalBytes += sizeOf(this.#insert.all([machine, kind, atMs, body, id ?? null]));
+    const topic = `${kind} ${machine}`;
+    const count = (this.#sinceTrim.get(topic) ?? 0) + 1;
+    this.#sinceTrim.set(topic, count % TRIM_EVERY);
+    if (count === TRIM_EVERY) this.#delete(this.#trim, [machine, kind, this.#limits.maxEntries]);
+  }
+
+  #tryFlush(): void {
+    try {
+      this.flush();
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+    }
+  }
+
+  #delete(statement: SqlStatement, parameters: readonly SqlValue[]): void {
+    this.#totalBytes -= sizeOf(statement.all(parameters));
   }
 
   /** Deletes the oldest entries of all machines until the rest fits. */
   #shrink(maxBytes: number): void {
-    const cut = this.#file
-      .prepare(
-        `SELECT sequence FROM (SELECT sequence, SUM(LENGTH(CAST(body AS BLOB))) OVER (ORDER BY sequence DESC) AS total
-           FROM entries) WHERE total > ? ORDER BY sequence DESC LIMIT 1`,
-      )
-      .all([maxBytes])[0];
-    if (cut) this.#file.prepare('DELETE FROM entries WHERE sequence <= ?').run([Number(cut['sequence'])]);
+    while (this.#totalBytes > maxBytes) {
+      const oldest = this.#oldest.all([SHRINK_STEP]);
+      if (oldest.length === 0) return;
+      let last = 0;
+      for (let surplus = this.#totalBytes - maxBytes; surplus > 0 && last < oldest.length; last++) {
+        surplus -= Number(oldest[last]?.['size']);
+      }
+      const cut = Number(oldest[last - 1]?.['sequence']);
+      this.#delete(this.#file.prepare(`DELETE FROM entries WHERE sequence <= ? ${RETURNING_SIZE}`), [cut]);
+    }
   }
+}
+
+const RETURNING_SIZE = 'RETURNING octet_length(body) AS size';
+
+function sizeOf(rows: readonly SqlRow[]): number {
+  let size = 0;
+  for (const row of rows) size += Number(row['size'] ?? 0);
+  return size;
 }
 
 function prepare(file: SqliteFile): void {
@@ -160,10 +233,10 @@ function prepare(file: SqliteFile): void {
     return;
   }
   if (file.pragma('application_id')[0]?.['application_id'] !== APPLICATION_ID) {
-    throw new AppError('io', `${file.path} is a database, but not a journal of culvert`);
+    throw damaged(file.path, 'it is a database, but not a journal of culvert');
   }
   if (Number(file.pragma('user_version')[0]?.['user_version']) > SCHEMA_VERSION) {
-    throw new AppError('io', `${file.path} was written by a newer version`);
+    throw damaged(file.path, 'a newer version wrote it');
   }
   const [check] = file.pragma('quick_check');
   if (check?.['quick_check'] !== 'ok') throw damaged(file.path, String(check?.['quick_check']));

@@ -28,24 +28,26 @@ const MIGRATIONS: readonly string[] = [
 export const SCHEMA_VERSION: number = MIGRATIONS.length;
 
 /** Throws AppError when the file is not ours or comes from a newer version. */
-export function checkSchema(file: SqliteFile): number {
+export function checkVersion(file: SqliteFile): number {
   const application = numberOf(file, 'application_id');
   if (application !== APPLICATION_ID) {
-    throw new AppError('io', `${file.path} is a database, but not a state file of culvert`, {
-      hint: 'choose another state directory',
-    });
+    throw damaged(file.path, 'it is a database, but not a state file of culvert');
   }
   const version = numberOf(file, 'user_version');
   if (version > SCHEMA_VERSION) {
     throw new AppError(
-      'io',
+      'unavailable',
       `${file.path} has schema version ${version}, this program knows up to ${SCHEMA_VERSION}`,
       { hint: 'a newer culvert wrote it: use that one' },
     );
   }
+  return version;
+}
+
+/** Throws AppError `corrupt` when pages do not fit together. */
+export function checkPages(file: SqliteFile): void {
   const [check] = file.pragma('quick_check');
   if (check?.['quick_check'] !== 'ok') throw damaged(file.path, String(check?.['quick_check']));
-  return version;
 }
 
 /** Brings the tables to the newest version, step by step, all steps in one transaction. */

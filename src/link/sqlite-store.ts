@@ -2,14 +2,15 @@
  * The gateway's state in one SQLite file, which this process has to itself. A Registry beside it applies the rules; the
  * file makes the outcome durable: write-ahead log, one transaction for each commit.
  */
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { AppError } from '../core/errors.ts';
 import { Registry } from './registry.ts';
 import type { StoreChange, StoreConflict } from './records.ts';
-import { APPLICATION_ID, checkSchema, migrate, SCHEMA_VERSION } from './sqlite-schema.ts';
+import { keepingDamaged } from './sqlite-damage.ts';
+import { APPLICATION_ID, checkPages, checkVersion, migrate, SCHEMA_VERSION } from './sqlite-schema.ts';
 import { StateRows } from './sqlite-rows.ts';
-import { damaged, OwnerLock, SqliteFile } from './sqlite.ts';
+import { damaged, ensureDirectory, ensurePrivate, OwnerLock, SqliteFile } from './sqlite.ts';
 import type { Store, StoreContents } from './store.ts';
 
 const STATE_FILE = 'state.db';
@@ -25,7 +26,7 @@ export class SqliteStore implements Store {
   readonly #lock: OwnerLock;
   readonly #file: SqliteFile;
   readonly #rows: StateRows;
-  #registry: Registry;
+  readonly #registry: Registry;
   #isClosed = false;
 
   private constructor(lock: OwnerLock, file: SqliteFile) {
@@ -36,18 +37,22 @@ export class SqliteStore implements Store {
     this.#registry = new Registry(this.#rows.read());
   }
 
-  /** Opens `state.db` in the directory, or makes both. Throws AppError when it is damaged, foreign or in use. */
+  /**
+   * Opens `state.db` in the directory, or makes both. Throws AppError: `corrupt` when it is damaged (it stays as it is, and
+   * a copy is beside it), `permission` when others can read it, `in_use`.
+   */
   static open(directory: string): SqliteStore {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    ensureDirectory(directory);
     const lock = new OwnerLock(join(directory, LOCK_FILE));
     try {
       const path = join(directory, STATE_FILE);
       if (!existsSync(path)) create(path);
-      const { file, version } = openChecked(path);
-      // A commit survives the death of the process without fsync; the log is synced at checkpoints.
+      ensurePrivate(path);
+      keepingDamaged(path, () => check(path));
+      const file = new SqliteFile(path);
+      file.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
       file.pragma('journal_mode = WAL');
-      file.pragma('synchronous = NORMAL');
-      migrate(file, version);
+      migrate(file, checkVersion(file));
       return new SqliteStore(lock, file);
     } catch (error) {
       lock.release();
@@ -61,17 +66,11 @@ export class SqliteStore implements Store {
     if (!existsSync(path)) {
       throw new AppError('not_found', `${path} does not exist`, { hint: 'start the gateway once' });
     }
-    const { file, version } = openChecked(path);
-    try {
-      if (version < SCHEMA_VERSION) {
-        throw new AppError('io', `${path} was written by an older version`, {
-          hint: 'start the gateway once',
-        });
-      }
-      return new StateRows(file).read();
-    } finally {
-      file.close();
+    const contents = check(path);
+    if (!contents) {
+      throw new AppError('io', `${path} was written by an older version`, { hint: 'start the gateway once' });
     }
+    return contents;
   }
 
   async load(): Promise<StoreContents> {
@@ -80,39 +79,55 @@ export class SqliteStore implements Store {
 
   async commit(changes: readonly StoreChange[]): Promise<StoreConflict | undefined> {
     if (changes.length === 0) return undefined;
-    const conflict = this.#registry.apply(changes);
-    if (conflict !== undefined) return conflict;
-    try {
-      this.#file.transaction(() => {
-        for (const change of changes) this.#rows.write(change);
-      });
-      // What an operator does is rare and shall survive a power failure too.
-      if (changes.some(isOperators)) this.#file.pragma('wal_checkpoint(PASSIVE)');
-    } catch (error) {
-      // The file did not take what the registry has: go back to what the file has.
-      this.#registry = new Registry(this.#rows.read());
-      throw error;
-    }
-    return undefined;
+    return this.#registry.apply(changes, () => this.#write(changes));
+  }
+
+  #write(changes: readonly StoreChange[]): void {
+    // A commit survives the death of the process without fsync. What an operator does is rare, and shall survive a power
+    // failure too; all else is synced with it, or at checkpoints.
+    this.#file.pragma(`synchronous = ${changes.some(isOperators) ? 'FULL' : 'NORMAL'}`);
+    this.#file.transaction(() => {
+      for (const change of changes) this.#rows.write(change);
+    });
   }
 
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#file.pragma('wal_checkpoint(TRUNCATE)');
-    this.#file.close();
-    this.#lock.release();
+    try {
+      this.#file.pragma('wal_checkpoint(TRUNCATE)');
+    } catch (error) {
+      // Without room for it everything stays in the log, which the next start reads.
+      if (!(error instanceof AppError)) throw error;
+    } finally {
+      this.#file.close();
+      this.#lock.release();
+    }
   }
 }
 
-function openChecked(path: string): { file: SqliteFile; version: number } {
-  const file = new SqliteFile(path);
+/** Reads everything and changes nothing; undefined when an older version wrote it. */
+function check(path: string): StoreContents | undefined {
+  const file = new SqliteFile(path, true);
   try {
     file.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
-    return { file, version: checkSchema(file) };
-  } catch (error) {
+    const version = checkVersion(file);
+    checkPages(file);
+    if (version < SCHEMA_VERSION) return undefined;
+    const contents = new StateRows(file).read();
+    checkRules(path, contents);
+    return contents;
+  } finally {
     file.close();
-    throw error;
+  }
+}
+
+/** Each row may be what was written, and all of them together nonetheless not. */
+function checkRules(path: string, contents: StoreContents): void {
+  try {
+    Registry.check(contents);
+  } catch (error) {
+    throw damaged(path, (error as AppError).message, error);
   }
 }
 

@@ -103,6 +103,7 @@ function errnoOf(error: unknown): UapiErrno {
     case 'permission':
     case 'unavailable':
     case 'not_found':
+    case 'corrupt':
       return UAPI_ERRNO.io;
     case 'internal':
       return UAPI_ERRNO.unknown;

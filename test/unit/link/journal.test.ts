@@ -117,8 +117,8 @@ test('everything is there after a restart', (t) => {
 test('a damaged file is named, moved aside and not deleted', (t) => {
   const directory = temporary(t);
   const path = join(directory, 'journal.db');
-  writeFileSync(path, 'nonsense '.repeat(1000));
-  assert.throws(() => SqliteJournal.open(directory, DEFAULT_JOURNAL_LIMITS), { code: 'io' });
+  writeFileSync(path, 'nonsense '.repeat(1000), { mode: 0o600 });
+  assert.throws(() => SqliteJournal.open(directory, DEFAULT_JOURNAL_LIMITS), { code: 'corrupt' });
   const { journal, setAside } = SqliteJournal.openOrSetAside(directory, DEFAULT_JOURNAL_LIMITS, 77);
   t.after(() => journal.close());
   assert.ok(setAside?.message.startsWith(path) && setAside.message.endsWith(`moved to ${path}.77.damaged`));
