@@ -36,6 +36,13 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'serve',
+    {
+      summary: 'run a SideroLink gateway',
+      load: async () => (await import('./commands/serve.ts')).configureServe,
+    },
+  ],
+  [
     'machines',
     {
       summary: 'list and manage the machines of a gateway, read their logs and events',
@@ -47,6 +54,13 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     {
       summary: 'manage the join tokens of a gateway',
       load: async () => (await import('./commands/token.ts')).configureToken,
+    },
+  ],
+  [
+    'siderolink-agent',
+    {
+      summary: 'run a gateway with the flags and manners of siderolink-agent',
+      load: async () => (await import('./commands/siderolink-agent.ts')).configureSiderolinkAgent,
     },
   ],
   [
@@ -107,6 +121,7 @@ Examples:
   culvert up wg0 --detach
   culvert show wg0
   culvert down wg0
+  culvert serve
   culvert machines ls
 
 Every command has examples of its own: culvert help COMMAND`;

@@ -111,7 +111,7 @@ export class EventSink {
 }
 
 /** `events.EventSinkService` for a @grpc/grpc-js server that listens on the overlay address. */
-export function addEventSinkService(server: Server, sink: EventSink): void {
+export function addEventSinkService(server: Server, sink: Pick<EventSink, 'publish'>): void {
   const publish: handleUnaryCall<EventRequest, EventResponse> = (call, callback) => {
     let status: Status | undefined;
     try {

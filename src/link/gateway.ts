@@ -164,6 +164,14 @@ export class Gateway {
         if (decision.pending !== undefined) {
           this.#lastProvisionAt.set(decision.peer.publicKey, clock.now());
         }
+        if (decision.changes.length > 0) {
+          this.#options.logger.log('info', decision.pending === undefined ? 'machine_provisioned' : 'machine_waits', {
+            machine: decision.machineId ?? call.nodeUuid,
+            address: decision.peer.nodeAddress,
+            transport: decision.peer.virtualEndpoint === undefined ? 'udp' : 'grpc',
+            reason: decision.pending,
+          });
+        }
         return decision.response;
       }
     }

@@ -1,10 +1,12 @@
 /** What `culvert serve` is told by its flags, checked and complete, and what it finds out where they say nothing. */
+import { type ListenAddress as HttpAddress, parseListenAddress } from '../http/listen-address.ts';
 import { configError, usageError } from '../../core/errors.ts';
 import { EVENT_SINK_PORT, LOG_RECEIVER_PORT } from '../../link/constants.ts';
 import { isEndpoint } from '../../link/endpoints.ts';
 import { parseJoinUrl } from '../../link/join-url.ts';
 import type { JoinMode } from '../../link/provision-context.ts';
 import type { RateLimit } from '../../link/token-bucket.ts';
+import type { BandwidthLimits } from '../../tunnel/lane/bandwidth.ts';
 import {
   formatListen,
   type ListenAddress,
@@ -29,10 +31,18 @@ export interface ServeFlags {
   readonly joinTokensMode: string;
   readonly machineLimit?: string;
   readonly rateLimit: string;
+  readonly bandwidthLimit?: string;
+  readonly machineBandwidth?: string;
   readonly eventPort: string;
   readonly logPort: string;
   readonly metricsListen: string;
   readonly lastEndpoint: boolean;
+}
+
+/** Ports on the overlay address; undefined: off. */
+export interface ReportConfig {
+  readonly eventPort: number | undefined;
+  readonly logPort: number | undefined;
 }
 
 export interface GatewayConfig {
@@ -50,9 +60,9 @@ export interface GatewayConfig {
   readonly joinMode: JoinMode;
   readonly machineLimit: number | undefined;
   readonly provisionLimit: RateLimit;
-  readonly eventPort: number | undefined;
-  readonly logPort: number | undefined;
-  readonly metrics: ListenAddress | undefined;
+  /** Undefined: none. */
+  readonly bandwidth: BandwidthLimits | undefined;
+  readonly metrics: HttpAddress | undefined;
   readonly usesLastEndpoints: boolean;
   /** Node addresses that belong to a UUID from the start. */
   readonly predefinedAddresses: ReadonlyMap<string, string>;
@@ -77,7 +87,7 @@ const JOIN_TOKEN_MODES = ['strict', 'legacyAllowed', 'legacy'] as const;
 const MAX_INTERFACE_NAME = 15;
 
 /** `ownAddress`: asked for the address under which others reach this machine, when no flag says it. */
-export function readServeFlags(flags: ServeFlags, ownAddress: () => string): GatewayConfig {
+export function readServeFlags(flags: ServeFlags, ownAddress: () => string): GatewayConfig & ReportConfig {
   const api = listenAddress('--listen', flags.listen);
   if (api.port === 0 && flags.advertise === undefined) {
     throw usageError('--listen with port 0 needs --advertise', 'machines have to know the port');
@@ -113,12 +123,15 @@ export function readServeFlags(flags: ServeFlags, ownAddress: () => string): Gat
         ? undefined
         : wholeNumber('--machine-limit', flags.machineLimit, 1, 1_000_000),
     provisionLimit: { perSecond, burst: perSecond * BURST_SECONDS },
-    eventPort,
-    logPort,
+    bandwidth: readBandwidth(flags),
     metrics:
-      flags.metricsListen === 'none' ? undefined : listenAddress('--metrics-listen', flags.metricsListen),
+      flags.metricsListen === 'none'
+        ? undefined
+        : parseListenAddress(flags.metricsListen, '--metrics-listen'),
     usesLastEndpoints: flags.lastEndpoint,
     predefinedAddresses: new Map(),
+    eventPort,
+    logPort,
   };
 }
 
@@ -126,6 +139,19 @@ function readTls({ tlsCert, tlsKey }: ServeFlags): GatewayConfig['tls'] {
   if (tlsCert !== undefined && tlsKey !== undefined) return { certFile: tlsCert, keyFile: tlsKey };
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
   throw usageError(`--tls-${tlsCert === undefined ? 'key without --tls-cert' : 'cert without --tls-key'}`);
+}
+
+/** Both directions together, with a burst of one second. */
+function readBandwidth({ bandwidthLimit, machineBandwidth }: ServeFlags): BandwidthLimits | undefined {
+  const limit = (flag: string, text: string) => {
+    const bytesPerSecond = (wholeNumber(flag, text, 1, 1_000_000) * 1_000_000) / 8;
+    return { bytesPerSecond, burstBytes: bytesPerSecond };
+  };
+  if (bandwidthLimit === undefined && machineBandwidth === undefined) return undefined;
+  return {
+    ...(bandwidthLimit === undefined ? {} : { total: limit('--bandwidth-limit', bandwidthLimit) }),
+    ...(machineBandwidth === undefined ? {} : { perPeer: limit('--machine-bandwidth', machineBandwidth) }),
+  };
 }
 
 function readAdvertise(

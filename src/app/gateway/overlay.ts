@@ -1,7 +1,6 @@
 /** The gateway's WireGuard device as the rest of the gateway sees it. */
 import type { OverlayDevice } from '../../link/gateway.ts';
 import type { DatagramSink, StreamTable } from '../../link/stream-table.ts';
-import type { DropReason } from '../../tunnel/lane/drops.ts';
 
 export interface PeerTraffic {
   /** Bytes of WireGuard messages. */
@@ -21,8 +20,8 @@ export interface Overlay {
   connect(streams: StreamTable): void;
   /** By public key, since the start. */
   traffic(): ReadonlyMap<string, PeerTraffic>;
-  /** Packets since the start. */
-  dropped(reason: DropReason): bigint;
+  /** Its figures for Prometheus, as pieces of text. */
+  metrics(): Promise<readonly Buffer[]>;
   /** Its sockets are open: nobody has set the interface down. */
   isUp(): boolean;
   /** Resolves with the reason when the device has ended: by `close`, or because its interface is gone. */

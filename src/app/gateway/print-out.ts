@@ -1,5 +1,5 @@
 /** What the gateway says about itself at its start: enough to paste, nothing to look up. */
-import { formatListen } from '../flag-values.ts';
+import { formatListenAddress, isLoopback } from '../http/listen-address.ts';
 import type { JoinView } from './admin-views.ts';
 import { describeApi, type GatewayConfig } from './config.ts';
 import type { RunningGateway } from './run.ts';
@@ -36,7 +36,7 @@ const LABEL_WIDTH = 10;
 
 export function formatSummary({ version, facts, warnings }: GatewaySummary): string {
   const lines = facts.map(([label, value]) => `  ${label.padEnd(LABEL_WIDTH)} ${value}\n`);
-  const notes = warnings.map((warning) => `\nNote: ${warning}\n`);
+  const notes = warnings.map((warning) => `\n${warning}\n`);
   return `Culvert ${version} SideroLink gateway\n\n${lines.join('')}${notes.join('')}`;
 }
 
@@ -51,7 +51,8 @@ export function gatewaySummary(
     ...(gateway.reports.eventPort === undefined ? [] : [`events ${gateway.reports.eventPort}`]),
     ...(gateway.reports.logPort === undefined ? [] : [`kernel logs ${gateway.reports.logPort}`]),
   ];
-  const metrics = config.metrics && formatListen({ ...config.metrics, port: gateway.metricsPort ?? 0 });
+  const metrics =
+    config.metrics && formatListenAddress({ ...config.metrics, port: gateway.metricsPort ?? 0 });
   const counts = Object.entries(gateway.admin.status().machines).map(([state, count]) => `${count} ${state}`);
   return {
     version,
@@ -66,8 +67,8 @@ export function gatewaySummary(
     ],
     warnings: isExposed(config)
       ? [
-          'without TLS the join token crosses the network in the clear. Give --tls-cert and --tls-key, or put a front ' +
-            'with TLS before the API and name it with --advertise https://...',
+          'Note: without TLS the join token crosses the network in the clear. Give --tls-cert\nand --tls-key, or put ' +
+            'a front with TLS before the API and name it with --advertise.',
         ]
       : [],
   };
@@ -75,6 +76,5 @@ export function gatewaySummary(
 
 /** Plain, and not merely on this machine. */
 function isExposed({ api, apiUrl }: GatewayConfig): boolean {
-  const isLoopback = api.host?.startsWith('127.') === true || api.host === '::1';
-  return apiUrl.startsWith('grpc://') && !isLoopback;
+  return apiUrl.startsWith('grpc://') && !(api.host !== undefined && isLoopback(api.host));
 }

@@ -6,6 +6,7 @@ import { type EventCounters, EventSink } from '../../link/event-sink.ts';
 import type { Followers, Journal } from '../../link/journal.ts';
 import { type LogCounters, LogReceiver } from '../../link/log-receiver.ts';
 import type { SourceResolver } from '../../link/source.ts';
+import type { ReportConfig } from './config.ts';
 import { serveEvents, serveLogs } from './services.ts';
 
 export interface Reports {
@@ -33,14 +34,9 @@ const EVENT_LIMIT = { perSecond: 20, burst: 500 };
 /** Bytes of kernel log: a machine in trouble says much, but does not fill the disk. */
 const LOG_LIMIT = { perSecond: 256 * 1024, burst: 4 * 1024 * 1024 };
 
-export interface ReportPorts {
-  readonly eventPort: number | undefined;
-  readonly logPort: number | undefined;
-}
-
 /** Everything goes into the journal. Both ports are on the overlay address, where only machines are. */
 export function journalReports(
-  ports: ReportPorts,
+  ports: ReportConfig,
   host: string = formatAddress(SERVER_ADDRESS),
 ): OpenReports {
   return async (context) => {

@@ -18,7 +18,8 @@ import { TlsFiles } from '../../link/tls-files.ts';
 import { firstStart } from '../../link/token-admin.ts';
 import type { PrivateKey } from '../../noise/keys.ts';
 import { gatewayMetrics } from '../metrics/gateway-metrics.ts';
-import { MetricsServer } from '../metrics/metrics-server.ts';
+import { serveMetrics } from '../metrics/device-server.ts';
+import { processMetrics } from '../metrics/process-metrics.ts';
 import { Admin } from './admin.ts';
 import { AdminSocket } from './admin-socket.ts';
 import type { LiveLookup } from './admin-views.ts';
@@ -221,14 +222,14 @@ class Starting {
     front: GrpcFront,
     admin: Admin,
   ): Promise<number | undefined> {
-    const { config, version, logger } = this.#parts;
+    const { config } = this.#parts;
     if (!config.metrics) return undefined;
     const problems = () => [
       ...(this.#isStopping ? ['the gateway is shutting down'] : []),
+      ...(gateway.storeProblem ? [gateway.storeProblem.message] : []),
       ...(overlay.isUp() ? [] : [`interface ${overlay.name} is down`]),
     ];
     const registry = gatewayMetrics({
-      version,
       provisions: gateway.counters,
       streams: streams.counters,
       openStreams: () => streams.openStreams,
@@ -236,14 +237,17 @@ class Starting {
       events,
       logs,
       machines: () => admin.machines(),
-      traffic: () => overlay.traffic().values(),
-      dropped: (reason) => overlay.dropped(reason),
       isReady: () => problems().length === 0,
     });
-    const server = new MetricsServer({ registry, problems, logger });
-    const { port } = await server.listen(config.metrics);
+    const ofProcess = processMetrics();
+    const collect = async (): Promise<readonly Buffer[]> => [
+      Buffer.from(await registry.metrics()),
+      ...(await overlay.metrics()),
+      Buffer.from(await ofProcess()),
+    ];
+    const server = await serveMetrics(config.metrics, { collect, problems });
     this.#teardown.defer('metrics', () => server.close());
-    return port;
+    return server.address.port;
   }
 }
 

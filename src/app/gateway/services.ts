@@ -17,7 +17,11 @@ export interface Service {
 }
 
 /** `port` 0: any. Rejects with AppError. */
-export async function serveEvents(sink: EventSink, host: string, port: number): Promise<Service> {
+export async function serveEvents(
+  sink: Pick<EventSink, 'publish'>,
+  host: string,
+  port: number,
+): Promise<Service> {
   const server = new Server({ 'grpc.max_receive_message_length': MAX_EVENT_MESSAGE_BYTES });
   addEventSinkService(server, sink);
   const bound = await new Promise<number>((resolve, reject) => {

@@ -1,18 +1,15 @@
 /**
- * The gateway's figures for Prometheus. Everything is counted where it happens, by plain counters; they are read when
- * somebody asks. docs/GATEWAY.md lists the names.
+ * What a gateway has to say to Prometheus beyond its device. Everything is counted where it happens, by plain counters;
+ * they are read when somebody asks. docs/GATEWAY.md lists the names.
  */
-import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+import { Counter, Gauge, Registry } from 'prom-client';
 import type { EventCounters } from '../../link/event-sink.ts';
 import type { GatewayCounters } from '../../link/gateway.ts';
 import type { LogCounters } from '../../link/log-receiver.ts';
 import type { StreamCounters } from '../../link/stream-table.ts';
-import { DROP_REASONS, type DropReason } from '../../tunnel/lane/drops.ts';
 import { MACHINE_STATES, type MachineView } from '../gateway/admin-views.ts';
-import type { PeerTraffic } from '../gateway/overlay.ts';
 
 export interface GatewayFigures {
-  readonly version: string;
   readonly provisions: GatewayCounters;
   readonly streams: StreamCounters;
   readonly openStreams: () => number;
@@ -20,8 +17,6 @@ export interface GatewayFigures {
   readonly events: EventCounters;
   readonly logs: LogCounters;
   readonly machines: () => readonly Pick<MachineView, 'state' | 'transport'>[];
-  readonly traffic: () => Iterable<PeerTraffic>;
-  readonly dropped: (reason: DropReason) => bigint;
   readonly isReady: () => boolean;
 }
 
@@ -30,7 +25,6 @@ type Sample = readonly [labels: Labels, value: number];
 
 export function gatewayMetrics(figures: GatewayFigures): Registry {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
   const { provisions, streams, events, logs } = figures;
 
   const counter = (name: string, help: string, labelNames: readonly string[], read: () => Iterable<Sample>) =>
@@ -56,7 +50,6 @@ export function gatewayMetrics(figures: GatewayFigures): Registry {
       },
     });
 
-  gauge('info', 'Always 1.', ['version'], () => [[{ version: figures.version }, 1]]);
   gauge('ready', '1 when the gateway is ready to serve.', [], () => [[{}, figures.isReady() ? 1 : 0]]);
   counter('provisions_total', 'Provision calls by gRPC status.', ['code'], () =>
     by('code', provisions.provisions),
@@ -84,12 +77,6 @@ export function gatewayMetrics(figures: GatewayFigures): Registry {
   counter('stream_bytes_total', 'Bytes of datagrams in tunnel streams.', ['direction'], () =>
     by('direction', { received: streams.rxBytes, sent: streams.txBytes }),
   );
-  gauge('wireguard_bytes', 'Bytes of WireGuard messages of the present peers.', ['direction'], () =>
-    by('direction', sum(figures.traffic())),
-  );
-  counter('device_drops_total', 'Packets that the WireGuard device dropped, by reason.', ['reason'], () =>
-    DROP_REASONS.map((reason): Sample => [{ reason }, Number(figures.dropped(reason))]),
-  );
   counter('events_total', 'Events of machines by what became of them.', ['result'], () =>
     by('result', { accepted: events.accepted, ...events.dropped, ...events.postponed }),
   );
@@ -116,13 +103,4 @@ function machines(views: ReturnType<GatewayFigures['machines']>): Sample[] {
       return [{ state, transport }, views.filter(isOne).length];
     }),
   );
-}
-
-function sum(traffic: Iterable<PeerTraffic>): { received: number; sent: number } {
-  const total = { received: 0, sent: 0 };
-  for (const { rxBytes, txBytes } of traffic) {
-    total.received += rxBytes;
-    total.sent += txBytes;
-  }
-  return total;
 }

@@ -67,6 +67,15 @@ test('wrong values name flag, value and expectation', () => {
   assert.throws(() => read({ machineLimit: '0' }), /--machine-limit "0"/);
   assert.throws(() => read({ interface: 'a/b' }), /--interface "a\/b"/);
   assert.throws(() => read({ listen: ':0' }), /needs --advertise/);
+  assert.throws(() => read({ bandwidthLimit: '0' }), /--bandwidth-limit "0"/);
   assert.equal(read({ metricsListen: 'none' }).metrics, undefined);
   assert.equal(read({ wgListen: ':51820' }).wireGuardPort, 51_820);
+});
+
+test('bandwidth limits are megabits, with a burst of one second', () => {
+  assert.equal(read().bandwidth, undefined);
+  assert.deepEqual(read({ bandwidthLimit: '100', machineBandwidth: '8' }).bandwidth, {
+    total: { bytesPerSecond: 12_500_000, burstBytes: 12_500_000 },
+    perPeer: { bytesPerSecond: 1_000_000, burstBytes: 1_000_000 },
+  });
 });

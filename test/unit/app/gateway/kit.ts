@@ -30,8 +30,7 @@ export const CONFIG: GatewayConfig = {
   joinMode: 'legacyAllowed',
   machineLimit: undefined,
   provisionLimit: { perSecond: 1_000, burst: 1_000 },
-  eventPort: 0,
-  logPort: 0,
+  bandwidth: undefined,
   metrics: { host: '127.0.0.1', port: 0 },
   usesLastEndpoints: true,
   predefinedAddresses: new Map(),
@@ -65,8 +64,8 @@ export class FakeOverlay implements Overlay {
   traffic(): ReadonlyMap<string, PeerTraffic> {
     return this.bytes;
   }
-  dropped(): bigint {
-    return 0n;
+  async metrics(): Promise<readonly Buffer[]> {
+    return [Buffer.from('fake_device 1\n')];
   }
   isUp(): boolean {
     return this.up;

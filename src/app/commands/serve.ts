@@ -1,0 +1,150 @@
+import { Option, type Command } from 'commander';
+import { systemClock } from '../../core/clock.ts';
+import { AppError } from '../../core/errors.ts';
+import { systemRandom } from '../../core/random.ts';
+import { DEFAULT_JOURNAL_LIMITS } from '../../link/journal.ts';
+import { SqliteJournal } from '../../link/sqlite-journal.ts';
+import { SqliteStore } from '../../link/sqlite-store.ts';
+import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
+import { adminSocketPath } from '../gateway/admin-socket.ts';
+import {
+  type GatewayConfig,
+  type ReportConfig,
+  readServeFlags,
+  SERVE_DEFAULTS,
+  type ServeFlags,
+} from '../gateway/config.ts';
+import { openDeviceOverlay } from '../gateway/device-overlay.ts';
+import { ownAddress } from '../gateway/own-address.ts';
+import { formatJoin, formatSummary, gatewaySummary } from '../gateway/print-out.ts';
+import { journalReports } from '../gateway/reports.ts';
+import { type RunningGateway, startGateway } from '../gateway/run.ts';
+import { ENDING_SIGNALS, stopOnSignals } from '../gateway/signals.ts';
+import { ownSurroundings, prepareStateDirectory, stateDirectory } from '../state-directory.ts';
+import { version } from '../version.ts';
+
+/** `culvert serve`, which is also `npm start`. */
+export function configureServe(command: Command): void {
+  addLogFlags(
+    command
+      .option(
+        '--state <dir>',
+        'keys, tokens and machines (root: /var/lib/culvert, else the XDG state directory)',
+      )
+      .option('--listen <[address]:port>', 'gRPC API', SERVE_DEFAULTS.listen)
+      .option('--advertise <url>', 'where machines find the API (default: the address of this machine)')
+      .option('--tls-cert <file>', 'certificate chain, PEM; read again when it changes')
+      .option('--tls-key <file>', 'its key, PEM')
+      .option('--wg-listen <port>', 'WireGuard UDP port', SERVE_DEFAULTS.wgListen)
+      .option(
+        '--wg-endpoint <host:port>',
+        'where machines find WireGuard, preferred first; may be repeated (default: host of --advertise)',
+        collect,
+      )
+      .option(
+        '--tunnel <mode>',
+        'WireGuard in gRPC: hint (as the machine asks), forced, forbidden',
+        SERVE_DEFAULTS.tunnel,
+      )
+      .option(
+        '--accept <mode>',
+        'auto, or manual: new machines wait for "culvert machines accept"',
+        SERVE_DEFAULTS.accept,
+      )
+      .option(
+        '--join-tokens-mode <mode>',
+        'strict, legacy-allowed or legacy, as in Omni',
+        SERVE_DEFAULTS.joinTokensMode,
+      )
+      .option('--machine-limit <n>', 'most machines')
+      .option('--rate-limit <n>', 'Provision calls a second from one address', SERVE_DEFAULTS.rateLimit)
+      .option('--bandwidth-limit <mbit/s>', 'of all machines together')
+      .option('--machine-bandwidth <mbit/s>', 'of each machine')
+      .option('--event-port <port>', 'event sink on the overlay address, or none', SERVE_DEFAULTS.eventPort)
+      .option('--log-port <port>', 'kernel logs on the overlay address, or none', SERVE_DEFAULTS.logPort)
+      .option(
+        '--metrics-listen <[address]:port>',
+        '/metrics, /healthz, /readyz; or none',
+        SERVE_DEFAULTS.metricsListen,
+      )
+      .option(
+        '--no-last-endpoint',
+        'after a restart wait for machines instead of calling them where they were',
+      )
+      .option('--interface <name>', 'of the overlay', SERVE_DEFAULTS.interface),
+  )
+    .addOption(new Option('--demo').hideHelp())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  sudo culvert serve
+  sudo culvert serve --advertise https://gateway.example --tls-cert chain.pem --tls-key key.pem --listen :443
+  sudo culvert serve --wg-endpoint gateway.example:50180,192.0.2.1:50180
+  sudo culvert serve --accept manual --join-tokens-mode strict
+  sudo culvert serve --tunnel forced        for sites that let no UDP through
+
+Needs no configuration: makes a key and a join token at its first start and prints how to join.
+"culvert token show" prints that again, "culvert machines ls" who has joined. docs/GATEWAY.md has the rest.
+Environment: CULVERT_JOIN_TOKEN (the first token, at the first start)`,
+    )
+    .action((flags: ServeFlags & LogFlags) => serve(flags));
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+async function serve(flags: ServeFlags & LogFlags): Promise<void> {
+  const config = readServeFlags(flags, ownAddress);
+  const surroundings = ownSurroundings();
+  const directory = stateDirectory(flags.state, surroundings);
+  prepareStateDirectory(directory, surroundings.uid);
+  const gateway = await open(config, directory, flags);
+  stopOnSignals(gateway);
+  const showsJoin = gateway.isFirstStart || process.stdout.isTTY;
+  process.stdout.write(formatSummary(gatewaySummary(gateway, config, directory, version())));
+  if (showsJoin) process.stdout.write(`\n${formatJoin(gateway.admin.join(undefined, false))}`);
+  process.stdout.write('\nculvert token show    how to join, again\nculvert machines ls   who has joined\n');
+  const reason = await gateway.ended;
+  if (ENDING_SIGNALS.some((signal) => signal === reason)) return;
+  throw new AppError('io', `the gateway ended: ${reason}`);
+}
+
+async function open(
+  config: GatewayConfig & ReportConfig,
+  directory: string,
+  flags: LogFlags,
+): Promise<RunningGateway> {
+  const logger = cliLogger(flags, config.interfaceName);
+  const store = SqliteStore.open(directory);
+  let journal: SqliteJournal;
+  try {
+    const opened = SqliteJournal.openOrSetAside(directory, DEFAULT_JOURNAL_LIMITS, Date.now());
+    if (opened.setAside) logger.log('error', 'journal_set_aside', { reason: opened.setAside.message });
+    ({ journal } = opened);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  return startGateway({
+    config,
+    store,
+    journal,
+    openOverlay: (privateKey) =>
+      openDeviceOverlay({
+        interfaceName: config.interfaceName,
+        port: config.wireGuardPort,
+        bandwidth: config.bandwidth,
+        privateKey,
+        logger,
+      }),
+    openReports: journalReports(config),
+    adminSocket: adminSocketPath(directory),
+    initialToken: process.env['CULVERT_JOIN_TOKEN'] || undefined,
+    version: version(),
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+  });
+}
