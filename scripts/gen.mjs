@@ -21,7 +21,7 @@ const tools = join(root, 'scripts', 'gen');
 const generated = join(root, 'src', 'gen');
 
 // PeerPacket and its service stay out: the hot path is coded by hand (src/link/peer-packet.ts).
-const GENERATED_PROTOS = ['siderolink/provision.proto', 'events/events.proto'];
+const GENERATED_PROTOS = ['siderolink/provision.proto', 'events/events.proto', 'machine/machine.proto'];
 
 const OPTIONS = [
   'env=node',
@@ -33,6 +33,7 @@ const OPTIONS = [
   'useExactTypes=false',
   'annotateFilesWithVersion=false',
   'removeEnumPrefix=true',
+  'enumsAsLiterals=true',
   'forceLong=bigint',
 ];
 

@@ -43,6 +43,20 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'join',
+    {
+      summary: 'join a SideroLink gateway as a machine, over UDP or through a gRPC stream',
+      load: async () => (await import('./commands/join.ts')).configureJoin,
+    },
+  ],
+  [
+    'status',
+    {
+      summary: 'show the links of "culvert join"',
+      load: async () => (await import('./commands/status.ts')).configureStatus,
+    },
+  ],
+  [
     'machines',
     {
       summary: 'list and manage the machines of a gateway, read their logs and events',

@@ -86,6 +86,6 @@ export async function serveDevice(options: ServeOptions): Promise<ServedDevice> 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Lets the usual signals stop the device in good order. */
-export function stopOnSignals(served: ServedDevice): void {
+export function stopOnSignals(served: Pick<ServedDevice, 'stop'>): void {
   for (const signal of SIGNALS) process.once(signal, () => void served.stop(signal));
 }

@@ -207,7 +207,8 @@ export class Agent {
 
   /** The gateway refused the virtual address for good, or another stream has it: only a new answer helps. */
   relayEnded(message: string): void {
-    if (this.#link?.kind !== 'grpc' || this.#state === 'stopped') return;
+    // While an answer is on its way the old address may end: it is the new answer that took it away.
+    if (this.#link?.kind !== 'grpc' || this.#state === 'stopped' || this.#state === 'provisioning') return;
     this.#recover(message, this.#relayBackoff.next());
   }
 

@@ -68,6 +68,8 @@ const GOOD_AFTER = 10_000;
 /** The gateway's keepalives come every 25 s. */
 const PING_AFTER = 60_000;
 const PING_TIMEOUT = 15_000;
+/** After a change of the network, which usually ends connections without a word. */
+const SUSPECT_TIMEOUT = 4_000;
 
 const TERMINAL: readonly Status[] = [PEER_NOT_ALLOWED, PEER_REPLACED];
 
@@ -137,6 +139,15 @@ export class RelayLane {
 
   flush(): void {
     this.#writer.flush();
+  }
+
+  /** The stream has to give a sign of life soon. */
+  suspect(): void {
+    if (!this.#isOpen || this.#isPinged) return;
+    this.#isPinged = true;
+    this.#lastReceivedAt = -Infinity;
+    this.#silence.arm(this.#context.clock.now() + SUSPECT_TIMEOUT);
+    this.#stream?.ping();
   }
 
   /** Delivers what waits, until the sink is full again. */

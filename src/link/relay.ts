@@ -122,6 +122,11 @@ export class Relay {
     for (const lane of this.#lanes) lane.flush();
   }
 
+  /** The network has changed: streams that do not answer soon are opened anew. */
+  suspect(): void {
+    for (const lane of this.#lanes) lane.suspect();
+  }
+
   /** The sink has room again. */
   pull(): void {
     for (const lane of this.#lanes) lane.pull();

@@ -102,13 +102,36 @@ export class RouteClient {
 
   /** `prefixLength` makes the on-link route. Throws EEXIST when the interface has the address. */
   addAddress(index: number, address: Address, prefixLength: number): void {
+    this.#address(`add address ${formatAddress(address)}/${prefixLength} to`, rt.RTM_NEWADDR, CREATE, {
+      index,
+      address,
+      prefixLength,
+    });
+  }
+
+  /** Takes its on-link route away too. Throws EADDRNOTAVAIL when the interface does not have it. */
+  deleteAddress(index: number, address: Address, prefixLength: number): void {
+    this.#address(
+      `delete address ${formatAddress(address)}/${prefixLength} from`,
+      rt.RTM_DELADDR,
+      NLM_F_ACK,
+      { index, address, prefixLength },
+    );
+  }
+
+  #address(
+    what: string,
+    type: number,
+    flags: number,
+    { index, address, prefixLength }: { index: number; address: Address; prefixLength: number },
+  ): void {
     const fixed = new Uint8Array(rt.IFADDRMSG.size);
     fixed[rt.IFADDRMSG.family] = familyOf(address);
     fixed[rt.IFADDRMSG.prefixLength] = prefixLength;
     new DataView(fixed.buffer).setUint32(rt.IFADDRMSG.index, index, true);
-    this.#acknowledged(`add address ${formatAddress(address)}/${prefixLength} to link ${index}`, {
-      type: rt.RTM_NEWADDR,
-      flags: CREATE,
+    this.#acknowledged(`${what} link ${index}`, {
+      type,
+      flags,
       fixed,
       attributes: [
         { type: rt.IFA_LOCAL, data: address },

@@ -18,9 +18,12 @@ export function loadProtos(): protobuf.Root {
   root.resolvePath = (_origin, target) =>
     target.startsWith('google/') ? target : target.startsWith(folder) ? target : join(folder, target);
   return root.loadSync(
-    ['siderolink/provision.proto', 'siderolink/wireguard.proto', 'events/events.proto'].map((name) =>
-      join(folder, name),
-    ),
+    [
+      'siderolink/provision.proto',
+      'siderolink/wireguard.proto',
+      'events/events.proto',
+      'machine/machine.proto',
+    ].map((name) => join(folder, name)),
     { keepCase: true },
   );
 }

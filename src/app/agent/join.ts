@@ -1,0 +1,281 @@
+/** `culvert join` apart from its command line: a machine on its gateway's overlay, from start to end. */
+import { systemClock } from '../../core/clock.ts';
+import { AppError } from '../../core/errors.ts';
+import { formatAddress } from '../../core/ip.ts';
+import type { Logger } from '../../core/log.ts';
+import { systemRandom } from '../../core/random.ts';
+import { OVERLAY_MTU, PEER_DOWN_AFTER } from '../../link/constants.ts';
+import type { DialOptions } from '../../link/dial.ts';
+import type { Link } from '../../link/agent-link.ts';
+import { authorityOf } from '../../link/grpc-client.ts';
+import type { ProxySettings } from '../../link/proxy.ts';
+import { fdWatcher } from '../../sys/readiness.ts';
+import { formatEndpoint, GRPC_CARRIER } from '../../tunnel/endpoint.ts';
+import { publicKeyOf } from '../public-key.ts';
+import { type RunningDevice, startDevice } from '../runtime.ts';
+import { serveDevice, type ServedDevice } from '../serve-device.ts';
+import { version } from '../version.ts';
+import { systemZones } from '../zones.ts';
+import { FirewallOpening, systemNft } from './firewall.ts';
+import { GatewayLink } from './gateway-link.ts';
+import { Hooks } from './hooks.ts';
+import type { JoinSettings } from './join-settings.ts';
+import type { JoinInputs } from './join-sources.ts';
+import type { MachineIdentity } from './machine-identity.ts';
+import { isOnThisMachine, NetworkWatch } from './network-watch.ts';
+import { addressOf, Overlay, systemLinkSettings } from './overlay.ts';
+import { OverlayServices } from './overlay-services.ts';
+import type { MachineStatus } from './status.ts';
+import { openStatusSocket, statusPath } from './status-socket.ts';
+import type { TrustStore } from './trust.ts';
+
+/**
+ * Sent as `talos_version`: the newest Talos whose behaviour towards a gateway this agent has. Gateways refuse machines
+ * that are too old for unique tokens.
+ */
+const TALOS_VERSION = 'v1.12.0';
+
+export interface JoinOptions {
+  readonly inputs: JoinInputs;
+  readonly settings: JoinSettings;
+  readonly identity: MachineIdentity;
+  readonly trust: TrustStore;
+  readonly proxies: ProxySettings;
+  readonly logger: Logger;
+}
+
+export interface JoinedMachine {
+  /** Resolves when the first handshake was answered. */
+  readonly connected: Promise<void>;
+  /** Resolves with the reason when everything is taken down. */
+  readonly ended: Promise<string>;
+  status(): MachineStatus;
+  /** Idempotent. */
+  stop(reason: string): Promise<void>;
+}
+
+/** How often it is looked at whether the link still counts as connected. */
+const CONNECTION_CHECK_MS = 5_000;
+
+/** Rejects when the interface cannot be had; a gateway that does not answer is asked again for ever. */
+export async function joinGateway(options: JoinOptions): Promise<JoinedMachine> {
+  const { settings, logger } = options;
+  const hooks = new Hooks({ onUp: settings.onUp, onDown: settings.onDown, logger });
+  const firewall = settings.opensFirewall
+    ? new FirewallOpening(settings.interfaceName, systemNft)
+    : undefined;
+  if (firewall) logger.log('info', 'firewall_opened', { chains: await firewall.open() });
+  let machine: Machine | undefined;
+  let running: RunningDevice | undefined;
+  let served: ServedDevice;
+  try {
+    served = await serveDevice({
+      name: settings.interfaceName,
+      mtu: OVERLAY_MTU,
+      logger,
+      zones: systemZones,
+      openDevice: (wanted) => (running = startDevice({ ...wanted, streams: true })),
+      beforeStop: async () => machine?.leave(),
+    });
+  } catch (error) {
+    await firewall?.close();
+    throw error;
+  }
+  if (!running?.streams) throw new AppError('internal', 'the device has no streams');
+  machine = new Machine(options, running, hooks, firewall);
+  const status = await openStatusSocket(statusPath(settings.interfaceName), () =>
+    (machine as Machine).status(),
+  ).catch(async (error: unknown) => {
+    await served.abort('the status socket cannot be opened');
+    await machine?.close();
+    throw error;
+  });
+  const ended = served.ended.then(async (reason) => {
+    await machine?.close();
+    await status.close();
+    return reason;
+  });
+  machine.start();
+  return {
+    connected: machine.connected,
+    ended,
+    status: () => (machine as Machine).status(),
+    stop: (reason) => served.stop(reason),
+  };
+}
+
+class Machine {
+  readonly #options: JoinOptions;
+  readonly #hooks: Hooks;
+  readonly #firewall: FirewallOpening | undefined;
+  readonly #overlay: Overlay;
+  readonly #link: GatewayLink;
+  readonly #services: OverlayServices;
+  readonly #network: NetworkWatch;
+  readonly #publicKey: string;
+  readonly #connectionCheck: NodeJS.Timeout;
+  readonly connected: Promise<void>;
+  #tellConnected: () => void = () => {};
+  #isConnected = false;
+  #configured: Link | undefined;
+  #isClosed = false;
+
+  constructor(
+    options: JoinOptions,
+    running: RunningDevice,
+    hooks: Hooks,
+    firewall: FirewallOpening | undefined,
+  ) {
+    this.#options = options;
+    this.#hooks = hooks;
+    this.#firewall = firewall;
+    this.connected = new Promise((resolve) => (this.#tellConnected = resolve));
+    const { inputs, settings, identity, logger, trust, proxies } = options;
+    const { url } = inputs.source;
+    this.#publicKey = publicKeyOf(identity.privateKey).base64;
+    this.#overlay = new Overlay({
+      interfaceName: settings.interfaceName,
+      privateKey: identity.privateKey,
+      device: running.device,
+      settings: systemLinkSettings,
+      logger,
+    });
+    this.#services = new OverlayServices({ exposed: settings.exposed, inputs, logger });
+    this.#link = new GatewayLink({
+      target: url,
+      request: {
+        nodeUuid: identity.uuid,
+        nodePublicKey: this.#publicKey,
+        joinToken: url.joinToken,
+        nodeUniqueToken: identity.uniqueToken,
+        talosVersion: TALOS_VERSION,
+      },
+      transport: settings.transport,
+      streams: settings.streams,
+      dialOptions: dialOptions(trust, proxies),
+      overlay: this.#overlay,
+      bridge: running.streams as NonNullable<RunningDevice['streams']>,
+      clock: systemClock,
+      random: systemRandom,
+      logger,
+      onState: () => this.#checkConnection(),
+      onConfigured: (link) => {
+        this.#configured = link;
+        this.#services.setLink(link);
+      },
+    });
+    this.#network = new NetworkWatch(settings.interfaceName, fdWatcher, (state) => {
+      logger.log('info', 'network_changed', { hasNetwork: state.hasNetwork });
+      this.#link.networkChanged(state.hasNetwork || isOnThisMachine(url.host));
+    });
+    this.#connectionCheck = setInterval(() => this.#checkConnection(), CONNECTION_CHECK_MS);
+  }
+
+  start(): void {
+    const { host } = this.#options.inputs.source.url;
+    this.#link.agent.start(this.#network.state.hasNetwork || isOnThisMachine(host));
+  }
+
+  /** Says good-bye while the link still works. */
+  async leave(): Promise<void> {
+    await this.#services.close();
+    if (this.#isConnected) await this.#setConnected(false);
+  }
+
+  /** The interface has gone. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    clearInterval(this.#connectionCheck);
+    this.#network.close();
+    await this.#link.close();
+    if (this.#isConnected) await this.leave();
+    await this.#firewall
+      ?.close()
+      .catch((error: unknown) =>
+        this.#options.logger.log('warn', 'firewall_not_closed', { reason: String(error) }),
+      );
+  }
+
+  status(): MachineStatus {
+    const { inputs, settings, identity } = this.#options;
+    const { url } = inputs.source;
+    const seen = this.#overlay.observe();
+    const { agent, relay, problem } = this.#link;
+    const hasShaken = seen !== undefined && Number.isFinite(seen.handshakeAgeMs);
+    return {
+      kind: 'machine',
+      interface: settings.interfaceName,
+      pid: process.pid,
+      version: version(),
+      state: agent.state,
+      isConnected: this.#isConnected,
+      problem: problem ?? null,
+      transport: !hasShaken ? null : seen.endpoint?.carrier === GRPC_CARRIER ? 'grpc' : 'udp',
+      wantedTransport: settings.transport,
+      gateway: authorityOf(url),
+      isPlaintext: url.isPlaintext,
+      endpoint: seen?.endpoint ? formatEndpoint(seen.endpoint) : null,
+      address: this.#configured ? formatAddress(addressOf(this.#configured)) : null,
+      serverAddress: this.#configured?.serverAddress ?? null,
+      lastHandshakeAgeMs: hasShaken ? Math.round(seen.handshakeAgeMs) : null,
+      ...this.#overlay.transferred(),
+      uuid: identity.uuid,
+      publicKey: this.#publicKey,
+      streams: relay
+        ? { open: relay.openLanes, opened: relay.counters.opened, broken: relay.counters.broken }
+        : null,
+      exposed: this.#services.published,
+    };
+  }
+
+  #checkConnection(): void {
+    if (this.#isClosed) return;
+    const { state } = this.#link.agent;
+    const isUp = state === 'up' || state === 'probing';
+    const age = this.#overlay.observe()?.handshakeAgeMs ?? Infinity;
+    void this.#setConnected(isUp || (this.#isConnected && age < PEER_DOWN_AFTER));
+  }
+
+  async #setConnected(isConnected: boolean): Promise<void> {
+    if (isConnected === this.#isConnected) return;
+    this.#isConnected = isConnected;
+    const { logger } = this.#options;
+    const status = this.status();
+    logger.log('info', isConnected ? 'connected' : 'disconnected', {
+      transport: status.transport ?? undefined,
+      address: status.address ?? undefined,
+      problem: isConnected ? undefined : this.#link.problem,
+    });
+    this.#services.setOnline(isConnected);
+    if (isConnected) {
+      this.#tellConnected();
+      // A reload of the firewall may have taken the rule away.
+      this.#firewall
+        ?.open()
+        .catch((error: unknown) => logger.log('warn', 'firewall_not_opened', { reason: String(error) }));
+    }
+    await this.#hooks.run(isConnected ? 'up' : 'down', hookVariables(status));
+  }
+}
+
+function hookVariables(status: MachineStatus): Record<string, string> {
+  return {
+    CULVERT_INTERFACE: status.interface,
+    CULVERT_ADDRESS: status.address ?? '',
+    CULVERT_SERVER_ADDRESS: status.serverAddress ?? '',
+    CULVERT_TRANSPORT: status.transport ?? '',
+    CULVERT_GATEWAY: status.gateway,
+    CULVERT_UUID: status.uuid,
+  };
+}
+
+/** The certificates are read anew for each connection. */
+function dialOptions(trust: TrustStore, proxies: ProxySettings): DialOptions {
+  return {
+    proxies,
+    get ca() {
+      return trust.certificates();
+    },
+  };
+}

@@ -1,0 +1,148 @@
+/** The interface of the overlay: a WireGuard device with one peer, the gateway, reached by UDP or by streams. */
+import { AppError, SystemError } from '../../core/errors.ts';
+import { type Address, formatAddress, parseAddress } from '../../core/ip.ts';
+import type { Logger } from '../../core/log.ts';
+import type { ConfiguredLink, Link } from '../../link/agent-link.ts';
+import { OVERLAY_KEEPALIVE_S, OVERLAY_MTU } from '../../link/constants.ts';
+import { parseKeyBytes, type PrivateKey, PublicKey } from '../../noise/keys.ts';
+import { EADDRNOTAVAIL, EEXIST } from '../../sys/errno.ts';
+import { RouteClient } from '../../sys/route-client.ts';
+import type { DeviceChange, DeviceState, PeerObservation } from '../../tunnel/config.ts';
+import { GRPC_CARRIER } from '../../tunnel/endpoint.ts';
+
+/** The parts of tunnel.Device in use here. */
+export interface OverlayDevice {
+  configure(change: DeviceChange): Promise<void>;
+  state(): DeviceState;
+  observe(publicKey: PublicKey): PeerObservation | undefined;
+  startHandshake(publicKey: PublicKey): void;
+}
+
+/** The interface's addresses and flags. */
+export interface LinkSettings {
+  setAddress(interfaceName: string, address: Address, previous: Address | undefined): void;
+  setUp(interfaceName: string, isUp: boolean): void;
+}
+
+const PREFIX_LENGTH = 64;
+const HOST_PREFIX_LENGTH = 128;
+
+export class Overlay {
+  readonly #interfaceName: string;
+  readonly #privateKey: PrivateKey;
+  readonly #device: OverlayDevice;
+  readonly #settings: LinkSettings;
+  readonly #logger: Logger;
+  #link: Link | undefined;
+  #publicKey: PublicKey | undefined;
+
+  constructor(options: {
+    readonly interfaceName: string;
+    readonly privateKey: PrivateKey;
+    readonly device: OverlayDevice;
+    readonly settings: LinkSettings;
+    readonly logger: Logger;
+  }) {
+    this.#interfaceName = options.interfaceName;
+    this.#privateKey = options.privateKey;
+    this.#device = options.device;
+    this.#settings = options.settings;
+    this.#logger = options.logger;
+  }
+
+  /** Makes the interface so. Only what is another than before is touched: sessions live on. */
+  async apply({ link, endpoint, via }: ConfiguredLink): Promise<void> {
+    const before = this.#link;
+    const address = addressOf(link);
+    const previous = before && addressOf(before);
+    if (!previous || formatAddress(previous) !== formatAddress(address)) {
+      this.#settings.setAddress(this.#interfaceName, address, previous);
+      this.#logger.log('info', 'overlay_address', { address: formatAddress(address) });
+    }
+    this.#link = link;
+    const publicKey = new PublicKey(parseKeyBytes(link.serverPublicKey) as Uint8Array);
+    const isSamePeer = this.#publicKey?.equals(publicKey) ?? false;
+    this.#publicKey = publicKey;
+    await this.#device.configure({
+      ...(before ? {} : { privateKey: this.#privateKey }),
+      replacePeers: !isSamePeer,
+      peers: [
+        {
+          publicKey,
+          endpoint: {
+            address: endpoint.address,
+            port: endpoint.port,
+            scope: 0,
+            carrier: via === 'grpc' ? GRPC_CARRIER : 0,
+          },
+          ...(isSamePeer && before?.serverAddress === link.serverAddress
+            ? {}
+            : {
+                persistentKeepalive: OVERLAY_KEEPALIVE_S,
+                replaceAllowedIps: true,
+                allowedIps: [
+                  { prefix: { address: serverAddressOf(link), length: HOST_PREFIX_LENGTH }, remove: false },
+                ],
+              }),
+        },
+      ],
+    });
+    if (!before) this.#settings.setUp(this.#interfaceName, true);
+  }
+
+  startHandshake(): void {
+    if (this.#publicKey) this.#device.startHandshake(this.#publicKey);
+  }
+
+  observe(): PeerObservation | undefined {
+    return this.#publicKey && this.#device.observe(this.#publicKey);
+  }
+
+  /** The peer's counters. */
+  transferred(): { receivedBytes: number; sentBytes: number } {
+    const peer = this.#device.state().peers.find(({ publicKey }) => this.#publicKey?.equals(publicKey));
+    return { receivedBytes: Number(peer?.rxBytes ?? 0n), sentBytes: Number(peer?.txBytes ?? 0n) };
+  }
+}
+
+/** `address` of `address/64`. */
+export function addressOf(link: Link): Address {
+  return parseAddress(link.nodeAddressPrefix.split('/')[0] as string) as Address;
+}
+
+export function serverAddressOf(link: Link): Address {
+  return parseAddress(link.serverAddress) as Address;
+}
+
+/** By rtnetlink. The new address comes before the old one goes. */
+export const systemLinkSettings: LinkSettings = {
+  setAddress: (interfaceName, address, previous) =>
+    withLink(interfaceName, (client, index) => {
+      ignoring(EEXIST, () => client.addAddress(index, address, PREFIX_LENGTH));
+      if (previous) ignoring(EADDRNOTAVAIL, () => client.deleteAddress(index, previous, PREFIX_LENGTH));
+    }),
+  setUp: (interfaceName, isUp) =>
+    withLink(interfaceName, (client, index) => {
+      client.setLinkMtu(index, OVERLAY_MTU);
+      client.setLinkUp(index, isUp);
+    }),
+};
+
+function withLink(interfaceName: string, action: (client: RouteClient, index: number) => void): void {
+  const client = new RouteClient();
+  try {
+    const link = client.link(interfaceName);
+    if (!link) throw new AppError('not_found', `interface ${interfaceName} is gone`);
+    action(client, link.index);
+  } finally {
+    client.close();
+  }
+}
+
+function ignoring(errno: number, action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (!(error instanceof SystemError) || error.errno !== errno) throw error;
+  }
+}
