@@ -36,7 +36,6 @@ export const DROP_REASONS = [
   'destination_not_allowed',
   'inbound_limited',
   'outbound_limited',
-  'routing_loop',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];
@@ -48,8 +47,6 @@ export const OUTBOUND_DROPS: ReadonlySet<DropReason> = new Set([
   'no_endpoint',
   'staged_overflow',
   'no_session',
-  'outbound_limited',
-  'routing_loop',
 ]);
 
 /** Index of each reason, for counting without a lookup. */
