@@ -192,11 +192,13 @@ function main([command = 'start', ...args]) {
         join(root, 'dist', 'test', 'fuzz', 'main.js'),
         ...args,
       ]);
+    case 'docs':
+      return run(process.execPath, [join(root, 'scripts', 'docs.mjs'), ...args]);
     case 'check':
       return check();
     default:
       console.error(
-        `culvert: unknown command "${command}"; use start, test, hardness, bench, fuzz, build or check`,
+        `culvert: unknown command "${command}"; use start, test, hardness, bench, fuzz, build, docs or check`,
       );
       process.exit(2);
   }

@@ -126,6 +126,13 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
       load: async () => (await import('./commands/check.ts')).configureCheck,
     },
   ],
+  [
+    'completions',
+    {
+      summary: 'print a completion script for a shell',
+      load: async () => (await import('./commands/completions.ts')).configureCompletions,
+    },
+  ],
 ]);
 
 const EXAMPLES = `
@@ -165,6 +172,18 @@ export async function main(args: readonly string[]): Promise<number> {
 }
 
 async function buildProgram(args: readonly string[]): Promise<Command> {
+  const words = args.filter((word) => !word.startsWith('-'));
+  const chosen = words[0] === 'help' ? words[1] : words[0];
+  if (chosen !== undefined && !COMMANDS.has(chosen)) throw unknownCommand(chosen);
+  return loadProgram((name) => name === chosen);
+}
+
+/** The program with every command in full, for what is made from the table. */
+export function allCommands(): Promise<Command> {
+  return loadProgram(() => true);
+}
+
+async function loadProgram(isLoaded: (name: string) => boolean): Promise<Command> {
   const program = quiet(new Command('culvert'))
     .description('Userspace WireGuard, and WireGuard through gRPC where UDP is blocked')
     .version(`culvert ${version()}`, '-V, --version', 'print the version')
@@ -172,13 +191,10 @@ async function buildProgram(args: readonly string[]): Promise<Command> {
     .helpCommand('help [command]', 'print help for a command')
     .usage('COMMAND [options]')
     .addHelpText('after', EXAMPLES);
-  const words = args.filter((word) => !word.startsWith('-'));
-  const chosen = words[0] === 'help' ? words[1] : words[0];
-  if (chosen !== undefined && !COMMANDS.has(chosen)) throw unknownCommand(chosen);
   for (const [name, { summary, load }] of COMMANDS) {
     const command = quiet(program.command(name)).summary(summary).description(summary);
     command.helpOption('-h, --help', 'print help');
-    if (name === chosen) (await load())(command);
+    if (isLoaded(name)) (await load())(command);
   }
   return program;
 }

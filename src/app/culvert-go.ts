@@ -10,7 +10,7 @@ import { type OpenDevice, type ServeOptions, serveDevice, stopOnSignals } from '
 import { version } from './version.ts';
 
 const PROGRAM = 'culvert-go';
-const USAGE = `Usage: ${PROGRAM} [-f|--foreground] INTERFACE
+export const USAGE: string = `Usage: ${PROGRAM} [-f|--foreground] INTERFACE
        ${PROGRAM} --version
 
 Starts a WireGuard device in the background and returns when wg(8) can configure it. Stands in for wireguard-go:

@@ -1,5 +1,6 @@
 /** What `wg show` prints about a device, byte for byte, and the same as JSON. */
 import type { Prefix } from '../core/ip.ts';
+import { REJECT_AFTER_TIME, REKEY_ATTEMPT_TIME, REKEY_TIMEOUT } from '../noise/constants.ts';
 import type { PrivateKey, PublicKey } from '../noise/keys.ts';
 import type { UapiDevice, UapiPeer } from '../tunnel/uapi-reply.ts';
 import { formatFwmark } from './wg-conf-print.ts';
@@ -9,6 +10,7 @@ import {
   formatBytes,
   formatDuration,
   formatEndpointAsGlibc,
+  type Palette,
   palette,
 } from './show-values.ts';
 
@@ -19,6 +21,8 @@ export interface ShownDevice extends UapiDevice {
 
 export interface ShowStyle {
   readonly isColoured: boolean;
+  /** Green, yellow or red: how old a handshake is. Else as wg has it. */
+  readonly coloursAge?: boolean;
   /** WG_HIDE_KEYS=never. */
   readonly showsKeys: boolean;
   /** Seconds since the Unix epoch. */
@@ -53,14 +57,28 @@ export function formatDevice(device: ShownDevice, style: ShowStyle): string {
     );
     attribute('allowed ips', prefixes.length === 0 ? '(none)' : prefixes.join(', '));
     const handshakeSeconds = secondsOf(peer);
-    if (handshakeSeconds !== 0)
-      attribute('latest handshake', formatAgo(handshakeSeconds, style.nowSeconds, c));
+    if (handshakeSeconds !== 0) attribute('latest handshake', formatHandshake(handshakeSeconds, style, c));
     if (peer.rxBytes !== 0n || peer.txBytes !== 0n)
       attribute('transfer', `${formatBytes(peer.rxBytes, c)} received, ${formatBytes(peer.txBytes, c)} sent`);
     if (peer.persistentKeepalive !== 0)
       attribute('persistent keepalive', `every ${formatDuration(peer.persistentKeepalive, c)}`);
   }
   return `${c.reset}${lines.join('\n')}\n`;
+}
+
+/** A session lives 180 s; a peer that is spoken to and does not answer is given up after 275 s. */
+const ALIVE_SECONDS: number = REJECT_AFTER_TIME / 1_000;
+const LOST_SECONDS: number = ALIVE_SECONDS + (REKEY_TIMEOUT + REKEY_ATTEMPT_TIME) / 1_000;
+
+function formatHandshake(
+  thenSeconds: number,
+  { coloursAge = false, nowSeconds }: ShowStyle,
+  c: Palette,
+): string {
+  if (!coloursAge || nowSeconds < thenSeconds) return formatAgo(thenSeconds, nowSeconds, c);
+  const age = nowSeconds - thenSeconds;
+  const colour = age < ALIVE_SECONDS ? c.green : age < LOST_SECONDS ? c.yellow : c.red;
+  return `${colour}${formatAgo(thenSeconds, nowSeconds, palette(false))}${c.reset}`;
 }
 
 /** The single-value forms of `wg show INTERFACE FIELD`. */

@@ -1,9 +1,11 @@
 /**
  * What the kernel's own selftest (tools/testing/selftests/wireguard/netns.sh) asks beyond wireguard-go's copy of it,
  * as far as it can be asked of a TUN device. Exact counters are in counters.test.ts, policy routing in
- * wg-quick.test.ts; README.md lists the steps that only a kernel can pass.
+ * wg-quick.test.ts; docs/COMPAT.md lists all steps.
  */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { eventually } from '../kit/eventually.ts';
 import { joinByVeth, Namespace } from '../kit/netns.ts';
@@ -16,7 +18,7 @@ import {
 } from '../kit/programs.ts';
 import { answers, iperf, ping } from '../kit/traffic.ts';
 import { askUapi } from '../kit/uapi-client.ts';
-import { newKeyPair } from '../kit/wg.ts';
+import { newKeyPair, newPresharedKey } from '../kit/wg.ts';
 import {
   aim,
   bringUp,
@@ -32,6 +34,9 @@ import {
 } from './sides.ts';
 
 const implementation = implementationUnderTest();
+
+/** What the kernel's suite allows for a routing loop. */
+const LOOP_BYTES = 70_000;
 const options = {
   skip: requireInterop([implementation], { programs: ['ping', 'iperf3', 'iptables', 'nft', 'sysctl'] }),
   timeout: TEST_TIMEOUT_MS,
@@ -120,6 +125,32 @@ describe(`kernel selftest, traffic: ${implementation.name}`, options, () => {
   });
 });
 
+describe(`kernel selftest, loops: ${implementation.name}`, options, () => {
+  const flaw = knownFlaw(implementation, { 'wireguard-go': 'feeds itself without end' });
+
+  test(
+    'an endpoint that is reached through its own tunnel does not feed itself',
+    { todo: flaw },
+    async () => {
+      await using pair = await startLinkedPair(implementation, implementation);
+      const { one, two } = pair;
+      aim(one, two, OUTER.two[4]);
+      await pingPeer(one, two);
+      for (const address of [two.inner4, `[${two.inner6}]`]) {
+        const before = one.process.wg.peer().txBytes;
+        aim(one, two, address);
+        await ping(one.process.linkNamespace, two.inner4, { count: 10, flood: true, waitSeconds: 1 }).catch(
+          () => {},
+        );
+        const sent = one.process.wg.peer().txBytes - before;
+        assert.ok(sent < LOOP_BYTES, `${sent} bytes were sent`);
+        aim(one, two, OUTER.two[4]);
+        await pingPeer(one, two);
+      }
+    },
+  );
+});
+
 describe(`kernel selftest, refusals: ${implementation.name}`, options, () => {
   const flaw = knownFlaw(implementation, { 'wireguard-go': 'drops in silence' });
 
@@ -192,6 +223,44 @@ describe(`kernel selftest, addresses: ${implementation.name}`, options, () => {
     });
   });
 
+  test('deleting the namespace of a link under traffic ends the process; its peer goes on', async () => {
+    await using pair = await startLinkedPair(implementation, implementation);
+    const { one, two } = pair;
+    const away = Namespace.create();
+    one.process.moveLinkTo(away);
+    away.ip(`address add ${one.inner4}/24 dev ${one.process.link}`);
+    away.ip(`link set ${one.process.link} up`);
+    await one.process.listening(one.port);
+    aim(two, one, OUTER.one[4]);
+    await pingPeer(two, one);
+    const flood = two.process.namespace.spawn('ping', ['-f', '-q', one.inner4], { stdio: 'ignore' });
+    const pid = one.process.pid();
+    await away.close();
+    await eventually('the process ends', () => !isRunning(pid));
+    flood.kill();
+    assert.equal(two.process.wg.state().peers.length, 1);
+  });
+
+  test('links exchanged between two namespaces: when one process ends, everything unwinds', async () => {
+    const homes = [Namespace.create(), Namespace.create()] as const;
+    try {
+      const daemons = homes.map((home) => WireGuardProcess.start(implementation, home));
+      const pids = daemons.map((daemon) => daemon.pid());
+      const [first, second] = daemons as [WireGuardProcess, WireGuardProcess];
+      first.moveLinkTo(homes[1]);
+      second.moveLinkTo(homes[0]);
+      for (const daemon of daemons) daemon.linkNamespace.ip(`link set ${daemon.link} up`);
+      // A process keeps its namespace, and in it the link of the other one.
+      for (const home of homes) spawnSync('ip', ['netns', 'del', home.name]);
+      process.kill(pids[0] as number);
+      await eventually('both processes end', () => pids.every((pid) => !isRunning(pid)));
+      for (const daemon of daemons)
+        await eventually('its socket is removed', () => !existsSync(daemon.socketPath));
+    } finally {
+      for (const home of homes) await home.close();
+    }
+  });
+
   test('deleting the namespace that the link was moved to ends the process', async () => {
     await using home = Namespace.create();
     const away = Namespace.create();
@@ -238,6 +307,20 @@ describe(`kernel selftest, keys and allowed IPs: ${implementation.name}`, option
     assert.equal(wg.state().peers.length, 1);
     wg.set(`private-key ${privateKey}`);
     assert.deepEqual(wg.state().peers, []);
+  });
+
+  test('keys that are unset are shown as none', async () => {
+    await using fresh = freshDaemon();
+    const { wg } = fresh.daemon;
+    const { privateKey, publicKey } = newKeyPair();
+    wg.set(
+      `private-key ${privateKey} peer ${publicKey.replace(/^./, 'z')} preshared-key ${newPresharedKey()}`,
+    );
+    assert.notEqual(wg.show('private-key').trim(), '(none)');
+    wg.set(`private-key /dev/null peer ${publicKey.replace(/^./, 'z')} preshared-key /dev/null`);
+    assert.equal(wg.show('private-key').trim(), '(none)');
+    assert.equal(wg.show('public-key').trim(), '(none)');
+    assert.match(wg.show('preshared-keys'), /\(none\)\s*$/);
   });
 
   test('a private key is clamped', async () => {

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { eventually } from '../kit/eventually.ts';
 import { joinByVeth, Namespace } from '../kit/netns.ts';
 import { implementationUnderTest, knownFlaw, requireInterop } from '../kit/programs.ts';
-import { aim, pingPeer, startPair, TEST_TIMEOUT_MS } from './sides.ts';
+import { aim, OUTER, pingPeer, startLinkedPair, startPair, TEST_TIMEOUT_MS } from './sides.ts';
 
 const implementation = implementationUnderTest();
 const KEEPALIVE_SIZE = 32;
@@ -63,17 +63,10 @@ test(
   `netns.sh with changing addresses: ${implementation.name}`,
   { skip: requireInterop([implementation], { programs: ['ping', 'sysctl'] }), timeout: TEST_TIMEOUT_MS },
   async (t) => {
-    await using left = Namespace.create();
-    await using right = Namespace.create();
-    const { one, two } = await startPair(
-      { implementation, namespace: left },
-      { implementation, namespace: right },
-    );
-    joinByVeth(
-      { namespace: left, link: 'veth1', addresses: ['10.0.0.1/24', 'fd00:aa::1/96'] },
-      { namespace: right, link: 'veth2', addresses: ['10.0.0.2/24', 'fd00:aa::2/96'] },
-    );
-    left.exec('sysctl', ['-q', '-w', 'net.ipv4.conf.veth1.promote_secondaries=1']);
+    await using pair = await startLinkedPair(implementation, implementation);
+    const { one, two } = pair;
+    const [left, right] = [one.process.namespace, two.process.namespace];
+    left.exec('sysctl', ['-q', '-w', 'net.ipv4.conf.veth.promote_secondaries=1']);
 
     await t.test(
       'IPv4: a source address that was removed is given up at once',
@@ -84,23 +77,23 @@ test(
         }),
       },
       async () => {
-        aim(one, two, '10.0.0.2');
+        aim(one, two, OUTER.two[4]);
         await pingPeer(one, two);
-        left.ip('address add 10.0.0.10/24 dev veth1');
-        left.ip('address del 10.0.0.1/24 dev veth1');
+        left.ip('address add 10.0.0.10/24 dev veth');
+        left.ip('address del 10.0.0.1/24 dev veth');
         await pingPeer(one, two);
       },
     );
     await t.test('IPv6: a source address that was removed is given up at once', async () => {
-      aim(one, two, '[fd00:aa::2]');
+      aim(one, two, OUTER.two[6]);
       await pingPeer(one, two);
-      left.ip('address add fd00:aa::10/96 dev veth1 nodad');
-      left.ip('address del fd00:aa::1/96 dev veth1');
+      left.ip('address add fd00:aa::10/96 dev veth nodad');
+      left.ip('address del fd00:aa::1/96 dev veth');
       await pingPeer(one, two);
     });
 
-    readdress(left, 'veth1', ['10.0.0.1/24', '10.0.0.2/24', 'fd00:aa::1/96', 'fd00:aa::2/96']);
-    readdress(right, 'veth2', ['10.0.0.3/24', 'fd00:aa::3/96']);
+    readdress(left, 'veth', ['10.0.0.1/24', '10.0.0.2/24', 'fd00:aa::1/96', 'fd00:aa::2/96']);
+    readdress(right, 'veth', ['10.0.0.3/24', 'fd00:aa::3/96']);
     for (const address of ['10.0.0.1', '[fd00:aa::1]', '10.0.0.2', '[fd00:aa::2]']) {
       await t.test(`an answer leaves from the address that was spoken to: ${address}`, async () => {
         aim(two, one, address);

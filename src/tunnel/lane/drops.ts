@@ -36,6 +36,7 @@ export const DROP_REASONS = [
   'destination_not_allowed',
   'inbound_limited',
   'outbound_limited',
+  'routing_loop',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];
@@ -47,6 +48,8 @@ export const OUTBOUND_DROPS: ReadonlySet<DropReason> = new Set([
   'no_endpoint',
   'staged_overflow',
   'no_session',
+  'outbound_limited',
+  'routing_loop',
 ]);
 
 /** Index of each reason, for counting without a lookup. */

@@ -37,6 +37,10 @@ const SLOT_MAX = (TRANSPORT.content + MAX_PACKET + 16 + AEAD_TAG_SIZE + 63) & ~6
 /** Sealed and sent when two thirds are full: enough to amortise the calls, and in the cache still. */
 const AREA_SIZE = 3 * SLOT_MAX;
 
+/** Bytes before the payload of a UDP packet without options. */
+const IPV4_UDP_HEADERS = 20 + 8;
+const IPV6_UDP_HEADERS = 40 + 8;
+
 /** ICMP errors, at most so many in each window. */
 const ICMP_BURST = 20;
 const ICMP_WINDOW_MS = 100;
@@ -185,7 +189,25 @@ export class Outbound {
       this.#stage(peer, at, length);
       return;
     }
+    if (this.#isOwn(keypair, version, at, length)) {
+      this.#drops.count(DROP.routing_loop);
+      return;
+    }
     this.#enqueue(peer, keypair, at, length, now);
+  }
+
+  /**
+   * Whether the packet is one of the very datagrams that it would become, because the way to the peer leads through the
+   * peer: without end, and more of them with every fragment. The kernel compares devices instead (-ELOOP in socket.c).
+   */
+  #isOwn(keypair: LaneKeypair, version: number, at: number, length: number): boolean {
+    const payload = version === 4 ? IPV4_UDP_HEADERS : IPV6_UDP_HEADERS;
+    if (length < payload + TRANSPORT.size) return false;
+    const { view } = this.#arena;
+    return (
+      view.getUint32(at + payload, true) === MESSAGE_TRANSPORT &&
+      view.getUint32(at + payload + TRANSPORT.receiver, true) === keypair.remoteIndex
+    );
   }
 
   /** The sending keypair while it is young and has nonces left (whitepaper section 6.2). */

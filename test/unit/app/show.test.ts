@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { AppError } from '../../../src/core/errors.ts';
 import { parseAddress, parsePrefix } from '../../../src/core/ip.ts';
 import { PresharedKey, PrivateKey, PublicKey } from '../../../src/noise/keys.ts';
+import { screen } from '../../../src/app/commands/show.ts';
 import { type DeviceSource, parseShowRequest, showReport } from '../../../src/app/show-report.ts';
 import { type ShowStyle, formatDevice } from '../../../src/app/show.ts';
 import {
@@ -210,4 +211,24 @@ test('colour: WG_COLOR_MODE, then NO_COLOR, then the terminal', () => {
   assert.equal(wantsColour({ WG_COLOR_MODE: 'always', NO_COLOR: '1' }, false), true);
   assert.equal(wantsColour({ WG_COLOR_MODE: 'never' }, true), false);
   assert.equal(wantsColour({ WG_COLOR_MODE: 'auto' }, true), true);
+});
+
+test('show: on a terminal the age of a handshake has a colour, which WG_COLOR_MODE leaves to wg', () => {
+  const now = STYLE.nowSeconds;
+  const line = (age: number, coloursAge: boolean) => {
+    const peers = [peer(2, { lastHandshakeMs: (now - age) * 1_000 })];
+    const device = { ...FULL, peers, name: 'wg0', publicKey: undefined };
+    const text = formatDevice(device, { ...STYLE, isColoured: true, coloursAge });
+    return text.split('\n').find((one) => one.includes('latest handshake')) ?? '';
+  };
+  assert.ok(line(179, true).includes('\x1b[32m2 minutes, 59 seconds ago\x1b[0m'));
+  assert.ok(line(180, true).includes('\x1b[33m3 minutes ago'));
+  assert.ok(line(274, true).includes('\x1b[33m4 minutes'));
+  assert.ok(line(275, true).includes('\x1b[31m4 minutes, 35 seconds ago'));
+  assert.ok(line(179, false).includes('2 \x1b[36mminutes'));
+});
+
+test('show: a screen that follows is rewritten in place and never scrolls', () => {
+  assert.equal(screen('a\nb\n', 24), '\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[K\n\x1b[J');
+  assert.equal(screen('a\nb\nc\n', 3).split('\n').length, 3);
 });

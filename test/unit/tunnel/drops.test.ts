@@ -149,6 +149,16 @@ const SCENES: { readonly [Reason in DropReason]: (scene: Scene) => void | Promis
       stranger.send(stranger.transport(i, ipv4Packet('10.0.0.1', '10.0.0.2', 30_000)));
     }
   },
+  routing_loop: ({ stranger, bob, wire, toAlice }) => {
+    stranger.shakeHands();
+    stranger.send(stranger.transport(0n, new Uint8Array(0)));
+    wire.clear();
+    bob.send(toAlice());
+    // What Bob has just sent comes back through his TUN, in the UDP packet that the kernel made of it.
+    const packet = ipv4Packet('10.0.0.2', '10.0.0.1', 28 + (wire.data(bob)[0]?.bytes.length ?? 0));
+    packet.set(wire.data(bob)[0]?.bytes ?? [], 28);
+    bob.send(packet);
+  },
   outbound_limited: ({ stranger, bob, toAlice }) => {
     stranger.shakeHands();
     stranger.send(stranger.transport(0n, new Uint8Array(0)));
