@@ -1,5 +1,5 @@
 /** `culvert down` apart from its command line. */
-import { unlinkSync } from 'node:fs';
+import { existsSync, rmSync, unlinkSync } from 'node:fs';
 import { AppError } from '../core/errors.ts';
 import { uapiPath } from '../tunnel/uapi-socket.ts';
 import { undoLeftovers, type UpDependencies } from './up.ts';
@@ -35,9 +35,11 @@ export async function takeDown(interfaceName: string, dependencies: DownDependen
     throw new AppError('not_found', `${interfaceName} is not a userspace WireGuard interface`, {
       hint: `"wg-quick down ${interfaceName}" or "ip link delete ${interfaceName}" removes it`,
     });
-  // What a killed process left behind.
+  // What a killed process left behind, or one that had given up the rights to remove it.
   undoStore.markEnded(interfaceName);
-  if (!(await undoLeftovers(interfaceName, dependencies)))
+  const hadSocket = existsSync(path);
+  rmSync(path, { force: true });
+  if (!(await undoLeftovers(interfaceName, dependencies)) && !hadSocket)
     throw new AppError(
       'not_found',
       `no userspace WireGuard device ${JSON.stringify(interfaceName)} is running`,

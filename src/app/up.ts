@@ -31,6 +31,11 @@ export interface UpDependencies {
   readonly runHook: (command: string, interfaceName: string) => Promise<void>;
   /** A sentence for the user. */
   readonly warn: (text: string) => void;
+  /**
+   * Called when the interface is up: gives up the rights to take back what was set up, and sees to it that somebody
+   * else does when this process has ended.
+   */
+  readonly drop?: () => void;
   readonly logger: Logger;
 }
 
@@ -59,6 +64,7 @@ export async function bringUp(request: UpRequest, dependencies: UpDependencies):
   };
 
   let isUp = false;
+  let isDropped = false;
   await hooks(device.preUp);
   const endpoints = await resolveAll(conf, dependencies.resolver);
   const served = await dependencies.serve({
@@ -79,6 +85,7 @@ export async function bringUp(request: UpRequest, dependencies: UpDependencies):
   const ended = served.ended.then(async (reason) => {
     // Whoever is still setting things up notices that the interface is gone; only then is it known what to undo.
     await settled;
+    if (isDropped) return reason;
     await undoLeftovers(interfaceName, dependencies);
     if (isUp) await lateHooks(device.postDown);
     undoStore.markEnded(interfaceName);
@@ -96,6 +103,10 @@ export async function bringUp(request: UpRequest, dependencies: UpDependencies):
     });
     isUp = true;
     await hooks(device.postUp);
+    if (dependencies.drop) {
+      dependencies.drop();
+      isDropped = true;
+    }
   } catch (error) {
     isUp = false;
     settle();

@@ -34,6 +34,9 @@ export interface Libc {
   recvmmsg(fd: number, vector: number, count: number, flags: number, timeout: number): number;
   poll(fds: number, count: number, timeoutMs: number): number;
   eventfd(initial: number, flags: number): number;
+  /** Of the calling thread only, both. */
+  prctl(option: number, value: number): number;
+  capset(header: number, data: number): number;
   /** Both move the calling thread only. */
   unshare(flags: number): number;
   setns(fd: number, type: number): number;
@@ -99,6 +102,7 @@ function bindFunctions(koffi: Koffi): Libc {
   const open = library.func('int open(const char *path, int flags, ...)');
   const ioctl = library.func('int ioctl(int fd, uint64_t request, ...)');
   const fcntl = library.func('int fcntl(int fd, int command, ...)');
+  const prctl = library.func('int prctl(int option, ...)');
   return {
     open: (path, flags) => open(path, flags) as number,
     close: library.func('int close(int fd)'),
@@ -121,6 +125,9 @@ function bindFunctions(koffi: Koffi): Libc {
     ),
     poll: library.func('int poll(int64_t fds, uint64_t count, int timeout)'),
     eventfd: library.func('int eventfd(uint32_t initial, int flags)'),
+    prctl: (option, value) =>
+      prctl(option, 'uint64_t', value, 'uint64_t', 0, 'uint64_t', 0, 'uint64_t', 0) as number,
+    capset: library.func('int capset(int64_t header, int64_t data)'),
     unshare: library.func('int unshare(int flags)'),
     setns: library.func('int setns(int fd, int type)'),
     errno: () => koffi.errno(),

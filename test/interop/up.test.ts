@@ -1,7 +1,7 @@
 /** `culvert up` and `down` beside `wg-quick`: one and the same file must leave the machine in the same state. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -187,4 +187,89 @@ test('what cannot be done in the background is said in the foreground', options,
   const gone = namespace.try(CULVERT, ['down', link]);
   assert.equal(gone.status, 1);
   assert.match(gone.stderr, /^culvert: no userspace WireGuard device /);
+});
+
+/** Fields of /proc/PID/task/TID/status of every thread of a process. */
+function threads(pid: number): Record<string, string>[] {
+  return readdirSync(`/proc/${pid}/task`).map((thread) =>
+    Object.fromEntries(
+      readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8')
+        .split('\n')
+        .map((line) => line.split(':\t') as [string, string]),
+    ),
+  );
+}
+
+test(
+  '--user: an unprivileged process with one capability on one thread, which goes on working',
+  options,
+  async () => {
+    await using site = await openSite();
+    const { namespace, file, link } = site;
+    site.configure(
+      ['Address = 10.7.0.1/24', 'ListenPort = 47101'],
+      ['Endpoint = 10.9.0.2:51820', 'AllowedIPs = 0.0.0.0/0'],
+    );
+    const before = snapshot(site);
+    namespace.exec(CULVERT, ['up', '-d', '--user', 'nobody', file]);
+    const pid = Number(/pid=(\d+)/.exec(namespace.exec('ss', ['-xlpH', 'src', socketPath(link)]))?.[1]);
+    const all = threads(pid);
+    assert.ok(all.length > 1);
+    for (const each of all) {
+      assert.match(each['Uid'] ?? '', /^65534\t65534\t65534\t65534$/);
+      assert.match(each['Gid'] ?? '', /^65534\t65534\t65534\t65534$/);
+      assert.ok(['0000000000000000', '0000000000001000'].includes(each['CapPrm'] ?? ''));
+      for (const empty of ['CapInh', 'CapAmb']) assert.equal(each[empty], '0000000000000000');
+    }
+    assert.equal(all.filter(({ CapPrm }) => CapPrm !== '0000000000000000').length, 1);
+    const main = all.find(({ Pid }) => Pid === String(pid));
+    assert.deepEqual([main?.['CapEff'], main?.['NoNewPrivs']], ['0000000000001000', '1']);
+
+    // What needs the capability, and what needs the interface.
+    namespace.exec('wg', ['set', link, 'listen-port', '47103', 'fwmark', '77']);
+    assert.match(namespace.exec('wg', ['show', link]), /listening port: 47103\n\s+fwmark: 0x4d/);
+    namespace.ip(`link set ${link} down`);
+    namespace.ip(`link set ${link} up`);
+    await eventually('the sockets are open again', () =>
+      namespace.exec('ss', ['-lunH', 'sport', '=', ':47103']).includes(':47103'),
+    );
+
+    namespace.exec(CULVERT, ['down', link]);
+    await eventually('everything is as before', () => {
+      assert.deepEqual({ ...snapshot(site), validMark: '' }, { ...before, validMark: '' });
+      return true;
+    });
+    assert.ok(!existsSync(socketPath(link)));
+  },
+);
+
+test('--user: what only root can take back is taken back when the process is killed', options, async () => {
+  await using site = await openSite();
+  const { namespace, file, link } = site;
+  site.configure(['Address = 10.7.0.1/24'], ['AllowedIPs = 0.0.0.0/0']);
+  const before = snapshot(site);
+  namespace.exec(CULVERT, ['up', '-d', '--user', 'nobody', file]);
+  const pid = Number(/pid=(\d+)/.exec(namespace.exec('ss', ['-xlpH', 'src', socketPath(link)]))?.[1]);
+  assert.notDeepEqual(snapshot(site), before);
+  process.kill(pid, 'SIGKILL');
+  await eventually('everything is as before', () => {
+    assert.deepEqual({ ...snapshot(site), validMark: '' }, { ...before, validMark: '' });
+    return true;
+  });
+  await eventually('the socket is gone', () => !existsSync(socketPath(link)));
+});
+
+test('--user: root, strangers and files that need root at the end are refused', options, async () => {
+  await using site = await openSite();
+  const { namespace, file } = site;
+  site.configure(['SaveConfig = true'], ['AllowedIPs = 10.8.0.0/16']);
+  for (const [user, status, said] of [
+    ['root', 2, /that is root/],
+    ['nobody-of-that-name', 1, /there is no such user/],
+    ['nobody', 2, /SaveConfig of the file would need root/],
+  ] as const) {
+    const refused = namespace.try(CULVERT, ['up', '--user', user, file]);
+    assert.equal(refused.status, status);
+    assert.match(refused.stderr, said);
+  }
 });

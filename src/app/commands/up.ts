@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { silentLogger } from '../../core/log.ts';
 import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
+import { checkDroppable, dropTo, findUser } from '../drop-user.ts';
 import { DaemonFailed, startDaemon, type Starter, takeStarter } from '../daemonize.ts';
 import { findConf, type FoundConf } from '../find-conf.ts';
 import {
@@ -26,6 +27,7 @@ import { systemZones } from '../zones.ts';
 interface UpFlags extends LogFlags, MetricsFlags {
   readonly detach?: true;
   readonly runHooks?: true;
+  readonly user?: string;
 }
 
 /** `culvert up FILE|INTERFACE`, as `wg-quick up` with a device of our own. */
@@ -33,7 +35,11 @@ export function configureUp(command: Command): void {
   command
     .argument('<file|interface>', 'a wg-quick file NAME.conf, or NAME for /etc/wireguard/NAME.conf')
     .option('-d, --detach', 'return when the interface is up and leave it running in the background')
-    .option('--run-hooks', 'run PreUp, PostUp, PreDown and PostDown of the file');
+    .option('--run-hooks', 'run PreUp, PostUp, PreDown and PostDown of the file')
+    .option(
+      '--user <name>',
+      'become this user when the interface is up, with CAP_NET_ADMIN and nothing else',
+    );
   addLogFlags(addMetricsFlags(command))
     .addHelpText(
       'after',
@@ -42,6 +48,7 @@ Examples:
   culvert up wg0                  in the foreground; Ctrl-C takes it down
   culvert up ./office.conf -d     in the background; "culvert down office" takes it down
   culvert up wg0 --log-level debug --log-format pretty
+  culvert up wg0 --user nobody
   culvert up wg0 --metrics 127.0.0.1:9586
 
 Environment: WG_LOG_FILE, WG_ENDPOINT_RESOLUTION_RETRIES`,
@@ -93,6 +100,8 @@ async function run(
   // A daemon's standard error is closed, so it logs to WG_LOG_FILE or not at all.
   const isMute = starter !== undefined && (process.env['WG_LOG_FILE'] ?? '') === '';
   const logger = isMute ? silentLogger : cliLogger(flags, interfaceName);
+  const user = flags.user === undefined ? undefined : findUser(flags.user);
+  if (user) checkDroppable(conf, flags.runHooks === true);
   const say = (text: string) => (starter ? starter.note(`culvert: warning: ${text}\n`) : warn(text));
   const up = await bringUp(
     { interfaceName, conf, path, runsHooks: flags.runHooks === true },
@@ -113,6 +122,7 @@ async function run(
         onRetry: say,
       },
       runHook,
+      ...(user ? { drop: () => dropTo(user, interfaceName) } : {}),
       warn: say,
       logger,
     },
