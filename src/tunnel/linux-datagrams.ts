@@ -92,6 +92,11 @@ export class LinuxDatagrams implements DatagramPort {
   #ipv4 = -1;
   #ipv6 = -1;
   #gso: boolean;
+  /**
+   * The sockets worth asking. A host that polls sets these before it receives, and saves calls that would find nothing;
+   * any other leaves them be.
+   */
+  readonly waits: { ipv4: boolean; ipv6: boolean } = { ipv4: true, ipv6: true };
   /** The family that `receive` asks first; it alternates, so that neither starves. */
   #startWithIpv6 = false;
   /** Messages received and not yet handed out, and how far the first of them was split. */
@@ -176,16 +181,17 @@ export class LinuxDatagrams implements DatagramPort {
     const first = this.#startWithIpv6;
     this.#startWithIpv6 = !first;
     this.#isFromIpv4 = !first;
-    this.#waiting = this.#receiveFrom(first ? this.#ipv6 : this.#ipv4);
+    this.#waiting = this.#receiveFrom(this.#isFromIpv4);
     if (this.#waiting === 0) {
       this.#isFromIpv4 = first;
-      this.#waiting = this.#receiveFrom(first ? this.#ipv4 : this.#ipv6);
+      this.#waiting = this.#receiveFrom(this.#isFromIpv4);
     }
     for (let i = 0; i < this.#waiting; i++) this.#readMessage(i);
   }
 
-  #receiveFrom(fd: number): number {
-    if (fd < 0) return 0;
+  #receiveFrom(isIpv4: boolean): number {
+    const fd = isIpv4 ? this.#ipv4 : this.#ipv6;
+    if (fd < 0 || !(isIpv4 ? this.waits.ipv4 : this.waits.ipv6)) return 0;
     for (let i = 0; i < RECEIVE_MESSAGES; i++) this.#receive.resetForReceive(i);
     // A pending error (an ICMP message about an earlier datagram) comes first and is cleared by being read.
     for (let attempt = 0; attempt < 3; attempt++) {

@@ -33,8 +33,14 @@ const MAX_SEND_WAIT_MS = 10;
  * Activity moves timers of seconds: it is reported this much later, so that a packet does not wake the control
  * thread, which would compete with it for the processor.
  */
-const ACTIVITY_INTERVAL_MS = 5;
+const ACTIVITY_INTERVAL_MS = 50;
 const URGENT_ACTIVITY: number = ACTIVITY.needsSession | ACTIVITY.rekeyOnSend | ACTIVITY.rekeyOnReceive;
+
+/** Entries of the poll set. */
+const WAKE = 0;
+const TUN = 1;
+const IPV4 = 2;
+const IPV6 = 3;
 
 class LaneWorker {
   readonly #port: MessagePort;
@@ -42,7 +48,7 @@ class LaneWorker {
   readonly #wake: EventFd;
   readonly #datagrams: LinuxDatagrams;
   readonly #lane: Lane;
-  #sockets: readonly number[] = [];
+  #sockets: readonly [number, number] = [-1, -1];
   #poll: PollSet;
   #events: EventMessage[] = [];
   readonly #u32: Uint32Array;
@@ -53,6 +59,7 @@ class LaneWorker {
   #isUrgent = false;
   /** When the oldest event in `#events` came. */
   #waitingSinceMs = 0;
+  readonly #hasStreams: boolean;
   #isUp = false;
   #isTunGone = false;
 
@@ -69,6 +76,7 @@ class LaneWorker {
       maxWaitMs: MAX_SEND_WAIT_MS,
     });
     const streams = this.#createStreams(arena);
+    this.#hasStreams = streams !== undefined;
     const { aead } = createTransportAead(arena, {
       wanted: setup.aead,
       clock: systemClock,
@@ -107,15 +115,36 @@ class LaneWorker {
     });
   }
 
-  /** Until `stop`. */
+  /** Until `stop`. What poll does not name is left alone: on an idle machine each call into the kernel delays a packet. */
   run(): void {
+    // A direction that was stopped in the middle goes on without being named.
+    let isTunFull = false;
+    let isBindFull = false;
     for (;;) {
-      if (this.#wake.clear() && !this.#takeMessages()) return;
-      // Both directions get their turns until neither has anything left.
-      const isBusy = this.#outbound() + this.#inbound() > 0;
+      const poll = this.#poll;
+      poll.wait(this.#patienceMs(isTunFull || isBindFull));
+      if (poll.ready(WAKE) !== 0 && this.#wake.clear()) {
+        if (!this.#takeMessages()) return;
+        // The same descriptor says that streams have something.
+        isBindFull ||= this.#hasStreams;
+      }
+      if (poll !== this.#poll) continue;
+      if (isTunFull || poll.ready(TUN) !== 0) isTunFull = this.#outbound() >= PACKETS_PER_TURN;
+      const { waits } = this.#datagrams;
+      waits.ipv4 = poll.ready(IPV4) !== 0;
+      waits.ipv6 = poll.ready(IPV6) !== 0;
+      if (isBindFull || waits.ipv4 || waits.ipv6) {
+        const moved = this.#inbound();
+        // Streams wake a lane only after it has found nothing.
+        isBindFull = moved === this.#datagrams.batchSize || (moved > 0 && this.#hasStreams);
+      }
       this.#report();
-      if (!isBusy) this.#poll.wait(this.#events.length === 0 ? -1 : ACTIVITY_INTERVAL_MS);
     }
+  }
+
+  #patienceMs(isBusy: boolean): number {
+    if (isBusy) return 0;
+    return this.#events.length === 0 ? -1 : ACTIVITY_INTERVAL_MS;
   }
 
   /** The control thread finds out by itself and ends the device; until then poll must not spin on the descriptor. */
