@@ -107,7 +107,8 @@ export class Gateway {
     const now = options.clock.now();
     for (const { publicKey } of gateway.#registry.pendingRecords())
       gateway.#lastProvisionAt.set(publicKey, now);
-    await options.device.configure([], gateway.#allPeers());
+    // Called before its stream is open, a tunnelled machine would not hear it: see streamOpened.
+    await options.device.configure([], gateway.#allPeers({ callsTunnelled: false }));
     options.streams.start();
     // The process ended while these were on their way out.
     for (const machine of gateway.#registry.machines()) {
@@ -165,12 +166,16 @@ export class Gateway {
           this.#lastProvisionAt.set(decision.peer.publicKey, clock.now());
         }
         if (decision.changes.length > 0) {
-          this.#options.logger.log('info', decision.pending === undefined ? 'machine_provisioned' : 'machine_waits', {
-            machine: decision.machineId ?? call.nodeUuid,
-            address: decision.peer.nodeAddress,
-            transport: decision.peer.virtualEndpoint === undefined ? 'udp' : 'grpc',
-            reason: decision.pending,
-          });
+          this.#options.logger.log(
+            'info',
+            decision.pending === undefined ? 'machine_provisioned' : 'machine_waits',
+            {
+              machine: decision.machineId ?? call.nodeUuid,
+              address: decision.peer.nodeAddress,
+              transport: decision.peer.virtualEndpoint === undefined ? 'udp' : 'grpc',
+              reason: decision.pending,
+            },
+          );
         }
         return decision.response;
       }
@@ -254,7 +259,7 @@ export class Gateway {
     const isBehind = this.#isDeviceBehind;
     if (!isBehind && removed.length + put.length === 0) return;
     this.#isDeviceBehind = true;
-    await this.#options.device.configure(removed, isBehind ? this.#allPeers() : put);
+    await this.#options.device.configure(removed, isBehind ? this.#allPeers({ callsTunnelled: true }) : put);
     this.#isDeviceBehind = false;
   }
 
@@ -263,8 +268,26 @@ export class Gateway {
   }
 
   /**
-   * Housekeeping, every 30 s: forgets waiting machines that have gone, and remembers where machines were last heard
-   * from.
+   * A tunnelled machine has a stream. After a restart of the gateway its session is void, which the machine would notice
+   * after 15 s only: the device, which has no handshake with it, calls it as soon as it knows where it is.
+   */
+  streamOpened(publicKey: string): void {
+    if (this.handshakeAgeMs(publicKey) !== Infinity) return;
+    const called = this.#serial.then(async () => {
+      const record = this.#registry.machineByKey(publicKey) ?? this.#registry.pendingByKey(publicKey);
+      if (!record) return;
+      const { nodeAddress, virtualEndpoint } = record;
+      await this.#options.device.configure([], [{ publicKey, nodeAddress, endpoint: virtualEndpoint }]);
+    });
+    this.#serial = called.catch((error: unknown) => {
+      this.#isDeviceBehind = true;
+      this.#options.logger.log('error', 'machine_not_called', { error: String(error) });
+    });
+  }
+
+  /**
+   * Housekeeping, every few seconds: forgets waiting machines that have gone, and remembers where machines were last
+   * heard from.
    */
   async sweep(): Promise<void> {
     const now = this.#options.clock.now();
@@ -284,11 +307,12 @@ export class Gateway {
     await this.commit(moved);
   }
 
-  #allPeers(): OverlayPeerConfig[] {
+  #allPeers({ callsTunnelled }: { callsTunnelled: boolean }): OverlayPeerConfig[] {
     return [...this.#registry.machines(), ...this.#registry.pendingRecords()].map((record) => {
       const { publicKey, nodeAddress, virtualEndpoint } = record;
       const last = this.#options.useLastEndpoints ? this.#registry.endpointOf(publicKey) : undefined;
-      return { publicKey, nodeAddress, endpoint: virtualEndpoint ?? last };
+      const virtual = callsTunnelled ? virtualEndpoint : undefined;
+      return { publicKey, nodeAddress, endpoint: virtualEndpoint === undefined ? last : virtual };
     });
   }
 }

@@ -73,6 +73,8 @@ export class StreamTable {
   readonly #waiting = new Set<TunnelPeer>();
   #dirty: TunnelPeer[] = [];
   #isStarted = false;
+  /** Told of each peer that has a stream again, before anything comes from it. */
+  onConnected: (publicKey: string) => void = () => {};
   readonly counters: StreamCounters = {
     opened: 0,
     refused: 0,
@@ -113,9 +115,11 @@ export class StreamTable {
       return admitted;
     }
     const { endpoint, publicKey } = admitted;
-    const peer = this.#find(endpoint.address, 0, endpoint.port) ?? this.#create(endpoint, publicKey);
+    const known = this.#find(endpoint.address, 0, endpoint.port);
+    const peer = known ?? this.#create(endpoint, publicKey);
     const stream = new TunnelStream(this, peer, request.lane, carrier);
     this.counters.opened++;
+    if (!known) this.onConnected(publicKey);
     const replaced = peer.attach(stream);
     if (replaced) {
       this.counters.ends.replaced++;

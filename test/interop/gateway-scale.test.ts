@@ -1,6 +1,7 @@
 /** Many machines, and a gateway that dies. The machines are one process (test/kit/swarm-process.ts). */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { SqliteStore } from '../../src/link/sqlite-store.ts';
 import { eventually } from '../kit/eventually.ts';
 import { createSite, GatewayProgram, type Site, Swarm } from '../kit/gateway-program.ts';
 import { type Namespace, requireRoot } from '../kit/netns.ts';
@@ -23,7 +24,11 @@ describe('a gateway that is killed', { skip, timeout: TEST_TIMEOUT_MS * 4 }, () 
     const swarm = new Swarm(namespace, { joinToken, provisioned: 50, udp: 25, grpc: 25 });
     await swarm.ready();
     await eventually('all answer', async () => (await swarm.ping()).answered === 50, PATIENCE_MS);
-    // Where UDP machines are is remembered every 30 s.
+    await eventually(
+      'where the machines with UDP are is stored',
+      () => SqliteStore.read(gateway.directory).endpoints.size === 25,
+      PATIENCE_MS,
+    );
     const addresses = new Map((await gateway.machines()).map(({ id, address }) => [id, address]));
     assert.equal(await gateway.end('SIGKILL'), 'SIGKILL');
     await eventually('none answers', async () => (await swarm.ping()).answered === 0, PATIENCE_MS);

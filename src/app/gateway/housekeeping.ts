@@ -2,7 +2,6 @@
 import type { Clock } from '../../core/clock.ts';
 import { AppError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
-import { STATUS_INTERVAL } from '../../link/constants.ts';
 import type { Gateway } from '../../link/gateway.ts';
 import type { GrpcFront } from '../../link/grpc-front.ts';
 import type { Journal } from '../../link/journal.ts';
@@ -17,6 +16,8 @@ export interface HousekeepingParts {
   readonly logger: Logger;
 }
 
+/** What a crash may take of where machines were last heard from. */
+const SWEEP_INTERVAL_MS = 5_000;
 const CONNECTION_INTERVAL_MS = 5_000;
 const CERTIFICATE_INTERVAL_MS = 10_000;
 /** What a crash may take of the logs. */
@@ -35,7 +36,7 @@ export class Housekeeping {
   start(): void {
     const { journal, front, clock } = this.#parts;
     this.#sweepJournal();
-    this.#every(STATUS_INTERVAL, 'sweep', () => this.#sweepGateway());
+    this.#every(SWEEP_INTERVAL_MS, 'sweep', () => this.#sweepGateway());
     this.#every(CONNECTION_INTERVAL_MS, 'connections', () => front.checkConnections());
     this.#every(CERTIFICATE_INTERVAL_MS, 'certificate', () => this.#checkCertificate());
     this.#every(JOURNAL_FLUSH_INTERVAL_MS, 'journal', () => journal.flush());

@@ -169,6 +169,7 @@ class Starting {
       rateLimit: config.provisionLimit,
       useLastEndpoints: config.usesLastEndpoints,
     });
+    streams.onConnected = (publicKey) => gateway.streamOpened(publicKey);
     // Where machines were last heard from is where the next start finds them.
     this.#teardown.defer('last endpoints', () => gateway.sweep());
     return { overlay, streams, gateway };

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { parseAddress, type Address } from '../../../src/core/ip.ts';
 import { silentLogger } from '../../../src/core/log.ts';
 import type { ProvisionResponse } from '../../../src/gen/siderolink/provision.ts';
@@ -126,11 +127,28 @@ test('after a restart every peer and virtual address is back before the first st
     [...after.device.peers.values()].toSorted((x, y) => (x.publicKey < y.publicKey ? -1 : 1)),
     [
       { publicKey: key('a'), nodeAddress: addressOf(overUdp), endpoint: '198.51.100.7:1234' },
-      { publicKey: key('b'), nodeAddress: addressOf(tunnelled), endpoint: tunnelled.grpcPeerAddrPort },
+      { publicKey: key('b'), nodeAddress: addressOf(tunnelled), endpoint: undefined },
     ],
   );
   assert.ok(after.isAdmitted(tunnelled.grpcPeerAddrPort));
   assert.deepEqual(await after.provision(), overUdp);
+});
+
+test('after a restart a tunnelled machine is called once its stream is open, unless it was faster', async () => {
+  const before = await start();
+  const answer = await before.provision(tunnel);
+  const after = await start({}, before.store);
+  after.device.states.set(key('a'), { handshakeAgeMs: Infinity, udpEndpoint: undefined });
+  after.gateway.streamOpened(key('a'));
+  await after.gateway.commit([]);
+  await setImmediate();
+  assert.equal(after.device.peers.get(key('a'))?.endpoint, answer.grpcPeerAddrPort);
+  const calls = after.device.calls;
+  after.device.states.set(key('a'), { handshakeAgeMs: 0, udpEndpoint: '198.51.100.7:1234' });
+  after.gateway.streamOpened(key('a'));
+  after.gateway.streamOpened(key('nobody'));
+  await setImmediate();
+  assert.equal(after.device.calls, calls);
 });
 
 test('last endpoints are left out when they are not wanted', async () => {
