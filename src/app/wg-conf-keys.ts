@@ -1,6 +1,7 @@
 /** Every key of a wg or wg-quick configuration file: where it belongs and how its value reads. */
 import { isIPv4 } from 'node:net';
 import { parseBase64 } from '../core/bytes.ts';
+import { quote } from '../core/errors.ts';
 import { maskAddress, parseAddress } from '../core/ip.ts';
 import { PresharedKey, PrivateKey, PublicKey } from '../noise/keys.ts';
 import type { AllowedIpChange } from '../tunnel/config.ts';
@@ -257,12 +258,4 @@ export function parseHostPort(text: string): HostPort | string {
     return `${quote(host)} is neither an address nor a name`;
   }
   return { host, port };
-}
-
-/**
- * For messages. What looks like a key stays hidden, wherever it stands: a line break that is missing puts a secret into
- * the value of any key.
- */
-export function quote(text: string): string {
-  return JSON.stringify(text.replaceAll(/[A-Za-z0-9+/]{40,}={0,2}/g, '(hidden)'));
 }

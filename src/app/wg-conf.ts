@@ -1,16 +1,9 @@
 /** The configuration files of `wg` (wg(8), CONFIGURATION FILE FORMAT) and `wg-quick` (wg-quick(8)), as typed data. */
-import { AppError, configError, nearest } from '../core/errors.ts';
+import { AppError, configError, nearest, quote } from '../core/errors.ts';
 import type { Address } from '../core/ip.ts';
 import type { PresharedKey, PrivateKey, PublicKey } from '../noise/keys.ts';
 import type { AllowedIpChange } from '../tunnel/config.ts';
-import {
-  type InterfaceDraft,
-  KEYS,
-  type PeerDraft,
-  emptyInterface,
-  emptyPeer,
-  quote,
-} from './wg-conf-keys.ts';
+import { type InterfaceDraft, KEYS, type PeerDraft, emptyInterface, emptyPeer } from './wg-conf-keys.ts';
 
 export interface WgConf {
   readonly device: InterfaceSection;

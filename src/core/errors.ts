@@ -64,6 +64,14 @@ export class SystemError extends AppError {
   }
 }
 
+/**
+ * A value for a message, as JSON. What looks like a key, in base64 or hexadecimal, stays hidden wherever it stands: a
+ * missing line break or a slip of the hand puts a secret into the value of any setting.
+ */
+export function quote(text: string): string {
+  return JSON.stringify(text.replaceAll(/[A-Za-z0-9+/]{32,}={0,2}/g, '(hidden)'));
+}
+
 /** The candidate nearest to `word` (at most two edits away), for "did you mean". */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;

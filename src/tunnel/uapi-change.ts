@@ -1,5 +1,6 @@
 /** The `set` half of the UAPI: `key=value` lines to a DeviceChange, and back. Nothing is applied here. */
 import { toHex } from '../core/bytes.ts';
+import { quote } from '../core/errors.ts';
 import { formatPrefix, parsePrefix, parseSocketAddress } from '../core/ip.ts';
 import { KEY_SIZE, PresharedKey, PrivateKey, PublicKey } from '../noise/keys.ts';
 import type { AllowedIpChange, DeviceChange, PeerChange } from './config.ts';
@@ -66,13 +67,13 @@ export class ChangeBuilder {
       }
       case 'listen_port': {
         const port = parseUint(value, 0xffff);
-        if (port === undefined) return `listen_port ${quote(value)}: expected 0-65535`;
+        if (port === undefined) return `listen_port ${quoted(value)}: expected 0-65535`;
         device.listenPort = port;
         return undefined;
       }
       case 'fwmark': {
         const mark = parseUint(value, 0xffff_ffff);
-        if (mark === undefined) return `fwmark ${quote(value)}: expected a decimal number below 2^32`;
+        if (mark === undefined) return `fwmark ${quoted(value)}: expected a decimal number below 2^32`;
         device.fwmark = mark;
         return undefined;
       }
@@ -81,7 +82,7 @@ export class ChangeBuilder {
         device.replacePeers = true;
         return undefined;
       default:
-        return `unknown device key ${JSON.stringify(key)}`;
+        return `unknown device key ${quote(key)}`;
     }
   }
 
@@ -105,14 +106,14 @@ export class ChangeBuilder {
       }
       case 'endpoint': {
         const endpoint = this.#parseEndpoint(text(value));
-        if (!endpoint) return `endpoint ${quote(value)}: expected IP:PORT or [IPv6]:PORT, no names`;
+        if (!endpoint) return `endpoint ${quoted(value)}: expected IP:PORT or [IPv6]:PORT, no names`;
         peer.endpoint = endpoint;
         return undefined;
       }
       case 'persistent_keepalive_interval': {
         const seconds = parseUint(value, 0xffff);
         if (seconds === undefined)
-          return `persistent_keepalive_interval ${quote(value)}: expected 0-65535 seconds`;
+          return `persistent_keepalive_interval ${quoted(value)}: expected 0-65535 seconds`;
         peer.persistentKeepalive = seconds;
         return undefined;
       }
@@ -125,14 +126,14 @@ export class ChangeBuilder {
       case 'allowed_ip': {
         const remove = value[0] === 0x2d;
         const prefix = parsePrefix(text(remove ? value.subarray(1) : value));
-        if (!prefix) return `allowed_ip ${quote(value)}: expected ADDRESS/LENGTH`;
+        if (!prefix) return `allowed_ip ${quoted(value)}: expected ADDRESS/LENGTH`;
         peer.allowedIps.push({ prefix, remove });
         return undefined;
       }
       case 'protocol_version':
-        return text(value) === '1' ? undefined : `protocol_version ${quote(value)}: only 1 is known`;
+        return text(value) === '1' ? undefined : `protocol_version ${quoted(value)}: only 1 is known`;
       default:
-        return `unknown peer key ${JSON.stringify(key)}`;
+        return `unknown peer key ${quote(key)}`;
     }
   }
 
@@ -175,8 +176,8 @@ function text(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }
 
-function quote(bytes: Uint8Array): string {
-  return JSON.stringify(text(bytes));
+function quoted(bytes: Uint8Array): string {
+  return quote(text(bytes));
 }
 
 function isTrue(value: Uint8Array): boolean {
@@ -184,7 +185,7 @@ function isTrue(value: Uint8Array): boolean {
 }
 
 function onlyTrue(key: string, value: Uint8Array): string {
-  return `${key} ${quote(value)}: only "true" is known`;
+  return `${key} ${quoted(value)}: only "true" is known`;
 }
 
 function parseUint(value: Uint8Array, max: number): number | undefined {

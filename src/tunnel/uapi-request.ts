@@ -131,7 +131,7 @@ export class UapiReader {
   #open(line: Uint8Array): UapiRequest | undefined {
     const operation = Buffer.from(line.buffer, line.byteOffset, Math.min(line.length, 32)).toString('utf8');
     if (operation !== 'get=1' && operation !== 'set=1')
-      return { kind: 'unknown', problem: `unknown operation ${JSON.stringify(operation)}` };
+      return { kind: 'unknown', problem: 'the first line is neither get=1 nor set=1' };
     this.#operation = operation === 'get=1' ? 'get' : 'set';
     this.#requestSize = line.length + 1;
     return undefined;
