@@ -1,8 +1,16 @@
 /** `--log-level` and `--log-format` for commands that run for long. */
 import { openSync } from 'node:fs';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Logger } from '../core/log.ts';
-import { createLogger, parseLogFormat, parseLogLevel, writerTo } from './log.ts';
+import {
+  type LogFormat,
+  calm,
+  createLogger,
+  isJournal,
+  parseLogFormat,
+  parseLogLevel,
+  writerTo,
+} from './log.ts';
 import { wantsColour } from './show-values.ts';
 
 export interface LogFlags {
@@ -12,21 +20,36 @@ export interface LogFlags {
 
 export function addLogFlags(command: Command): Command {
   return command
-    .option('--log-level <level>', 'silent, error, warn, info or debug', 'info')
-    .option('--log-format <format>', 'json or pretty (default: pretty on a terminal, else json)');
+    .addOption(
+      new Option('--log-level <level>', 'silent, error, warn, info or debug')
+        .default('info')
+        .env('CULVERT_LOG_LEVEL'),
+    )
+    .addOption(
+      new Option(
+        '--log-format <format>',
+        'json, pretty or journal (default: pretty on a terminal, journal under systemd, else json)',
+      ).env('CULVERT_LOG_FORMAT'),
+    );
 }
 
 /** Logs to standard error, or to the file named by WG_LOG_FILE. */
 export function cliLogger({ logLevel = 'info', logFormat }: LogFlags, interfaceName: string): Logger {
   const file = process.env['WG_LOG_FILE'] ?? '';
+  const fd = file === '' ? 2 : openSync(file, 'a', 0o600);
   const isTty = file === '' && process.stderr.isTTY;
   const logger = createLogger({
-    format: logFormat === undefined ? (isTty ? 'pretty' : 'json') : parseLogFormat(logFormat),
+    format: logFormat === undefined ? usualFormat(isTty, fd) : parseLogFormat(logFormat),
     level: parseLogLevel(logLevel),
     isColoured: wantsColour(process.env, isTty),
-    write: writerTo(file === '' ? 2 : openSync(file, 'a', 0o600)),
+    write: writerTo(fd),
     now: () => new Date(),
     interfaceName,
   });
-  return logger.child({ iface: interfaceName });
+  return calm(logger.child({ iface: interfaceName }), Date.now);
+}
+
+function usualFormat(isTty: boolean, fd: number): LogFormat {
+  if (isTty) return 'pretty';
+  return isJournal(process.env, fd) ? 'journal' : 'json';
 }

@@ -1,10 +1,10 @@
-/** The three ways in which the programs speak: JSON lines, text for people, and the lines of wireguard-go. */
-import { writeSync } from 'node:fs';
+/** The ways in which the programs speak: JSON lines, text for people or the journal, and the lines of wireguard-go. */
+import { fstatSync, writeSync } from 'node:fs';
 import { usageError } from '../core/errors.ts';
 import type { LogFields, LogLevel, Logger } from '../core/log.ts';
 import { palette } from './show-values.ts';
 
-export type LogFormat = 'json' | 'pretty' | 'wireguard-go';
+export type LogFormat = 'json' | 'pretty' | 'journal' | 'wireguard-go';
 
 export interface LogOptions {
   readonly format: LogFormat;
@@ -42,6 +42,8 @@ interface LogEntry {
   readonly fields: LogFields;
 }
 
+const PRIORITY: Readonly<Record<LogLevel, number>> = { error: 3, warn: 4, info: 6, debug: 7 };
+
 const LINES: Readonly<Record<LogFormat, (entry: LogEntry, options: LogOptions) => string>> = {
   json: ({ level, event, fields }, { now }) =>
     JSON.stringify({ time: now().toISOString(), level, event, msg: sentence(event), ...fields }),
@@ -52,6 +54,9 @@ const LINES: Readonly<Record<LogFormat, (entry: LogEntry, options: LogOptions) =
     const time = now().toTimeString().slice(0, 8);
     return `${time} ${colour}${level.padEnd(5)}${c.reset} ${withPeer(event, fields)}`;
   },
+
+  // sd-daemon(3): the journal takes the priority from the line, and has the time itself.
+  journal: ({ level, event, fields }) => `<${PRIORITY[level]}>${withPeer(event, fields)}`,
 
   // Two levels only, and the date as Go's log package writes it.
   'wireguard-go': ({ level, event, fields }, { now, interfaceName }) => {
@@ -117,9 +122,53 @@ export function parseLogLevel(text: string): LogLevel | 'silent' {
 }
 
 /** The value of `--log-format`. */
-export function parseLogFormat(text: string): 'json' | 'pretty' {
-  if (text === 'json' || text === 'pretty') return text;
-  throw usageError(`--log-format ${JSON.stringify(text)}: expected json or pretty`);
+export function parseLogFormat(text: string): 'json' | 'pretty' | 'journal' {
+  if (text === 'json' || text === 'pretty' || text === 'journal') return text;
+  throw usageError(`--log-format ${JSON.stringify(text)}: expected json, pretty or journal`);
+}
+
+/** Whether a descriptor is a stream into the journal (JOURNAL_STREAM in systemd.exec(5)): device and inode match. */
+export function isJournal(env: Readonly<Record<string, string | undefined>>, fd: number): boolean {
+  const [, device, inode] = /^(\d+):(\d+)$/.exec(env['JOURNAL_STREAM'] ?? '') ?? [];
+  if (device === undefined || inode === undefined) return false;
+  try {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    return dev === BigInt(device) && ino === BigInt(inode);
+  } catch {
+    return false;
+  }
+}
+
+const CALM_MS = 60_000;
+/** Different warnings that are remembered; beyond that all are let through. */
+const MAX_REMEMBERED = 256;
+
+/**
+ * Says a warning with the same event, reason and peer at most once a minute; the next one that is said tells how many
+ * were not. `now` in milliseconds.
+ */
+export function calm(logger: Logger, now: () => number): Logger {
+  const said = new Map<string, { at: number; unsaid: number }>();
+  const wrap = (inner: Logger, bound: LogFields): Logger => ({
+    log: (level, event, fields = {}) => {
+      if (level !== 'warn') {
+        inner.log(level, event, fields);
+        return;
+      }
+      const { peer, reason } = { ...bound, ...fields };
+      const key = `${event}\n${String(peer)}\n${String(reason)}`;
+      const before = said.get(key);
+      if (before && now() - before.at < CALM_MS) {
+        before.unsaid++;
+        return;
+      }
+      if (said.size >= MAX_REMEMBERED) said.clear();
+      said.set(key, { at: now(), unsaid: 0 });
+      inner.log(level, event, before && before.unsaid > 0 ? { ...fields, repeated: before.unsaid } : fields);
+    },
+    child: (fields) => wrap(inner.child(fields), { ...bound, ...fields }),
+  });
+  return wrap(logger, {});
 }
 
 /** LOG_LEVEL (wireguard-go) or WG_LOG_LEVEL (boringtun, gotatun); `error` when both are unset or unknown. */

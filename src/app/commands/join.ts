@@ -11,6 +11,7 @@ import { TrustStore } from '../agent/trust.ts';
 import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
 import { DaemonFailed, startDaemon, type Starter, takeStarter } from '../daemonize.ts';
 import { reportError } from '../report-error.ts';
+import { announce, serviceManager } from '../sd-notify.ts';
 import { stopOnSignals } from '../serve-device.ts';
 
 interface JoinCommandFlags extends JoinFlags, LogFlags {
@@ -115,6 +116,7 @@ async function detach(): Promise<void> {
 
 async function run(inputs: JoinInputs, flags: JoinCommandFlags, starter: Starter | undefined): Promise<void> {
   const settings = readJoinFlags(flags, inputs.source.url.wantsTunnel);
+  const service = serviceManager(process.env);
   // A daemon's standard error is closed, so it logs to WG_LOG_FILE or not at all.
   const isMute = starter !== undefined && (process.env['WG_LOG_FILE'] ?? '') === '';
   const logger = isMute ? silentLogger : cliLogger(flags, settings.interfaceName);
@@ -137,6 +139,8 @@ async function run(inputs: JoinInputs, flags: JoinCommandFlags, starter: Starter
     logger,
   });
   stopOnSignals(machine);
+  // A gateway that does not answer yet is asked again: that is serving, too.
+  announce(service, `${settings.interfaceName} is up`);
   if (starter) await letGo(starter, machine);
   await machine.ended;
 }

@@ -20,6 +20,7 @@ import { formatJoin, formatSummary, gatewaySummary } from '../gateway/print-out.
 import { journalReports } from '../gateway/reports.ts';
 import { type RunningGateway, startGateway } from '../gateway/run.ts';
 import { ENDING_SIGNALS, stopOnSignals } from '../gateway/signals.ts';
+import { announce, serviceManager } from '../sd-notify.ts';
 import { ownSurroundings, prepareStateDirectory, stateDirectory } from '../state-directory.ts';
 import { version } from '../version.ts';
 
@@ -100,8 +101,10 @@ async function serve(flags: ServeFlags & LogFlags): Promise<void> {
   const surroundings = ownSurroundings();
   const directory = stateDirectory(flags.state, surroundings);
   prepareStateDirectory(directory, surroundings.uid);
+  const service = serviceManager(process.env);
   const gateway = await open(config, directory, flags);
   stopOnSignals(gateway);
+  announce(service, `serves ${config.interfaceName}`);
   const showsJoin = gateway.isFirstStart || process.stdout.isTTY;
   process.stdout.write(formatSummary(gatewaySummary(gateway, config, directory, version())));
   if (showsJoin) process.stdout.write(`\n${formatJoin(gateway.admin.join(undefined, false))}`);

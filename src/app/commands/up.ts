@@ -18,6 +18,7 @@ import { runHook } from '../programs.ts';
 import { reportError } from '../report-error.ts';
 import { resolutionRetries } from '../resolve.ts';
 import { startDevice } from '../runtime.ts';
+import { announce, serviceManager } from '../sd-notify.ts';
 import { serveDevice, stopOnSignals } from '../serve-device.ts';
 import { UndoStore } from '../undo-store.ts';
 import { bringUp } from '../up.ts';
@@ -102,6 +103,8 @@ async function run(
   const logger = isMute ? silentLogger : cliLogger(flags, interfaceName);
   const user = flags.user === undefined ? undefined : findUser(flags.user);
   if (user) checkDroppable(conf, flags.runHooks === true);
+  // Before anything is started that could take it for its own.
+  const service = serviceManager(process.env);
   const say = (text: string) => (starter ? starter.note(`culvert: warning: ${text}\n`) : warn(text));
   const up = await bringUp(
     { interfaceName, conf, path, runsHooks: flags.runHooks === true },
@@ -128,6 +131,7 @@ async function run(
     },
   );
   starter?.ready();
+  announce(service, `${interfaceName} is up`);
   await up.ended;
 }
 

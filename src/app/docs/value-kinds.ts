@@ -10,7 +10,7 @@ export type ValueKind =
 
 const WORDS: Readonly<Record<string, readonly string[]>> = {
   level: ['silent', 'error', 'warn', 'info', 'debug'],
-  format: ['json', 'pretty'],
+  format: ['json', 'pretty', 'journal'],
   shell: ['bash', 'zsh', 'fish'],
   when: ['auto', 'on', 'off'],
   family: ['mindflavor'],

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
+import { fstatSync } from 'node:fs';
 import { test } from 'node:test';
 import {
   type LogOptions,
+  calm,
   createLogger,
+  isJournal,
   levelFromEnvironment,
   parseLogFormat,
   parseLogLevel,
@@ -98,6 +101,55 @@ test('the level comes from LOG_LEVEL, else WG_LOG_LEVEL, else it is error', () =
 test('flags for level and format name what they take', () => {
   assert.equal(parseLogLevel('warn'), 'warn');
   assert.equal(parseLogFormat('json'), 'json');
+  assert.equal(parseLogFormat('journal'), 'journal');
   assert.throws(() => parseLogLevel('loud'), { code: 'usage' });
   assert.throws(() => parseLogFormat('xml'), { code: 'usage' });
+});
+
+test('journal lines begin with their priority and leave time and colour to the journal', () => {
+  const { lines, options } = collect({ format: 'journal', isColoured: true });
+  const logger = createLogger(options);
+  for (const level of ['error', 'warn', 'info', 'debug'] as const)
+    logger.log(level, 'device_up', { port: 7 });
+  assert.deepEqual(
+    lines,
+    [3, 4, 6, 7].map((priority) => `<${priority}>Device up: port=7\n`),
+  );
+});
+
+test('a descriptor is the journal when JOURNAL_STREAM has its device and inode', () => {
+  const { dev, ino } = fstatSync(0);
+  assert.equal(isJournal({ JOURNAL_STREAM: `${dev}:${ino}` }, 0), true);
+  assert.equal(isJournal({ JOURNAL_STREAM: `${dev}:${ino + 1}` }, 0), false);
+  assert.equal(isJournal({ JOURNAL_STREAM: `${dev}:${ino}` }, 999_999), false);
+  assert.equal(isJournal({ JOURNAL_STREAM: 'x' }, 0), false);
+  assert.equal(isJournal({}, 0), false);
+});
+
+test('a warning is said once a minute for each reason and peer, then with how many were not said', () => {
+  const { lines, options } = collect({ format: 'pretty' });
+  let now = 0;
+  const logger = calm(createLogger(options), () => now).child({ peer: 'a' });
+  const warn = (reason: string) => logger.log('warn', 'not_sent', { reason });
+  for (let i = 0; i < 5; i++) warn('full');
+  warn('other');
+  logger.child({ peer: 'b' }).log('warn', 'not_sent', { reason: 'full' });
+  for (let i = 0; i < 3; i++) logger.log('error', 'bad');
+  assert.equal(lines.length, 6);
+  now = 59_999;
+  warn('full');
+  assert.equal(lines.length, 6);
+  now = 60_000;
+  warn('full');
+  assert.match(lines.at(-1) ?? '', /reason=full repeated=5\n$/);
+  now = 120_000;
+  warn('full');
+  assert.match(lines.at(-1) ?? '', /reason=full\n$/);
+});
+
+test('warnings without end are not remembered without end', () => {
+  const { lines, options } = collect({});
+  const logger = calm(createLogger(options), () => 0);
+  for (let i = 0; i < 1_000; i++) logger.log('warn', 'x', { reason: `r${i}` });
+  assert.equal(lines.length, 1_000);
 });
