@@ -57,6 +57,13 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'relay',
+    {
+      summary: 'carry the UDP of any WireGuard client to a gateway in a gRPC stream',
+      load: async () => (await import('./commands/relay.ts')).configureRelay,
+    },
+  ],
+  [
     'machines',
     {
       summary: 'list and manage the machines of a gateway, read their logs and events',

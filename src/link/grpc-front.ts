@@ -10,6 +10,7 @@ import {
   type Http2SecureServer,
   type Http2Server,
   type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
@@ -17,7 +18,9 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 import { AppError } from '../core/errors.ts';
 import { GrpcHandoff } from './grpc-handoff.ts';
-import { Http2Carrier } from './http2-carrier.ts';
+import type { Status } from './grpc-status.ts';
+import { Http2Carrier, type ServedStream } from './http2-carrier.ts';
+import { RELAY_PATH, RELAY_TOKEN_HEADER, type RelayServer } from './relay-server.ts';
 import { MAX_LANES, type StreamTable } from './stream-table.ts';
 import type { TlsPair } from './tls-files.ts';
 
@@ -25,6 +28,10 @@ const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR } = constants;
 
 export const CREATE_STREAM_PATH = '/sidero.link.WireGuardOverGRPCService/CreateStream';
 export const PEER_HEADER = 'x-siderolink-ipv6-addr';
+/** CreateStream for the machine's end of the tunnel: `grpc_peer_addr_port` of the ProvisionResponse, verbatim. */
+export function createStreamCall(peerAddress: string): { path: string; metadata: Record<string, string> } {
+  return { path: CREATE_STREAM_PATH, metadata: { [PEER_HEADER]: peerAddress } };
+}
 /** Ours: `0`, `1` …: which of the client's streams this is. Answered with the number that it may open. */
 export const LANE_HEADER = 'x-culvert-lane';
 export const LANES_HEADER = 'x-culvert-lanes';
@@ -48,6 +55,8 @@ const ENDING_TIMEOUT_MS = 5_000;
 export interface GrpcFrontOptions {
   readonly clock: Clock;
   readonly streams: StreamTable;
+  /** Serves `culvert relay`; absent: nobody does. */
+  readonly relay?: RelayServer | undefined;
   /** Has its services, and is bound nowhere. */
   readonly services: GrpcServer;
   /** PEM; absent: plain HTTP/2. */
@@ -66,6 +75,7 @@ interface Connection {
 export class GrpcFront {
   readonly #clock: Clock;
   readonly #streams: StreamTable;
+  readonly #relay: RelayServer | undefined;
   readonly #handoff: GrpcHandoff;
   readonly #server: Http2Server | Http2SecureServer;
   readonly #connections = new Map<ServerHttp2Session, Connection>();
@@ -76,6 +86,7 @@ export class GrpcFront {
   constructor(options: GrpcFrontOptions) {
     this.#clock = options.clock;
     this.#streams = options.streams;
+    this.#relay = options.relay;
     this.#handoff = new GrpcHandoff(options.services);
     const settings = {
       initialWindowSize: STREAM_WINDOW,
@@ -131,6 +142,7 @@ export class GrpcFront {
   /** Asks silent connections for a sign of life, cuts dead ones, closes idle ones. To be called every few seconds. */
   checkConnections(): void {
     const now = this.#clock.now();
+    this.#relay?.check();
     for (const connection of this.#connections.values()) this.#check(connection, now);
     for (const [carrier, since] of this.#ending) {
       if (now - since >= ENDING_TIMEOUT_MS) carrier.abort();
@@ -141,6 +153,7 @@ export class GrpcFront {
   async close(abort: AbortSignal): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#streams.close();
+    this.#relay?.close();
     // A session that is closing waits for its client's end of the connection; its socket does not.
     const destroy = () => {
       for (const socket of this.#sockets) socket.destroy();
@@ -200,6 +213,10 @@ export class GrpcFront {
     });
     if (headers[':path'] === CREATE_STREAM_PATH && isGrpc(headers)) {
       this.#tunnel(stream, headers, flags, connection);
+    } else if (this.#relay && headers[':path'] === RELAY_PATH && isGrpc(headers)) {
+      const token = firstValue(headers[RELAY_TOKEN_HEADER]);
+      const relay = this.#relay;
+      this.#serve(stream, flags, connection, {}, (carrier) => relay.open(token, carrier));
     } else {
       this.#handoff.handle(stream, headers, flags, remoteAddress(session.socket));
     }
@@ -212,12 +229,29 @@ export class GrpcFront {
     connection: Connection,
   ): void {
     const lane = headers[LANE_HEADER];
-    const carrier = new Http2Carrier(stream, lane === undefined ? {} : { [LANES_HEADER]: MAX_LANES });
+    const header = firstValue(headers[PEER_HEADER]);
+    this.#serve(
+      stream,
+      flags,
+      connection,
+      lane === undefined ? {} : { [LANES_HEADER]: MAX_LANES },
+      (carrier) => this.#streams.open({ header, lane: laneOf(lane) }, carrier),
+    );
+  }
+
+  /** `headers` go out with the first answer. */
+  #serve(
+    stream: ServerHttp2Stream,
+    flags: number,
+    connection: Connection,
+    headers: OutgoingHttpHeaders,
+    open: (carrier: Http2Carrier) => ServedStream | Status,
+  ): void {
+    const carrier = new Http2Carrier(stream, headers);
     carrier.onEnding = () => this.#ending.set(carrier, this.#clock.now());
     stream.on('error', () => {});
     stream.on('close', () => this.#ending.delete(carrier));
-    const header = firstValue(headers[PEER_HEADER]);
-    const opened = this.#streams.open({ header, lane: laneOf(lane) }, carrier);
+    const opened = open(carrier);
     if ('code' in opened) {
       carrier.end(opened);
       stream.resume();

@@ -1,15 +1,25 @@
 /** A CreateStream call on a node:http2 server stream. */
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { type Status, statusTrailers } from './grpc-status.ts';
-import type { StreamCarrier, TunnelStream } from './tunnel-stream.ts';
+import type { StreamCarrier } from './tunnel-stream.ts';
 
 const { HTTP2_HEADER_CONTENT_TYPE, HTTP2_HEADER_STATUS, NGHTTP2_CANCEL } = constants;
+
+/** What serves a stream: TunnelStream, RelayStream. */
+export interface ServedStream {
+  /** Bytes from the client, split anywhere; they are not kept. */
+  receive(chunk: Uint8Array): void;
+  /** The oldest chunk given to the carrier has left. */
+  written(): void;
+  /** The client closed its side, or the connection broke. */
+  closed(): void;
+}
 
 export class Http2Carrier implements StreamCarrier {
   readonly #stream: ServerHttp2Stream;
   readonly #headers: OutgoingHttpHeaders;
   /** Set right after the stream was admitted. */
-  tunnel: TunnelStream | undefined;
+  tunnel: ServedStream | undefined;
   /** Told when a status is on its way. */
   onEnding: () => void = () => {};
   #status: Status | undefined;

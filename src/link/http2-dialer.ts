@@ -7,29 +7,34 @@ import {
 } from 'node:http2';
 import { dial, type DialOptions, type DialTarget } from './dial.ts';
 import { authorityOf, isGrpcAnswer, openSession, requestHeaders, statusOf } from './grpc-client.ts';
-import { CREATE_STREAM_PATH, LANE_HEADER, LANES_HEADER, PEER_HEADER } from './grpc-front.ts';
+import { LANE_HEADER, LANES_HEADER } from './grpc-front.ts';
 import { STATUS, type Status } from './grpc-status.ts';
 import type { DialedStream, StreamDialer, StreamEvents, StreamRequest } from './relay-lane.ts';
 
 const { NGHTTP2_CANCEL } = constants;
 
+/** The method to call, and metadata of its own. */
+export interface StreamCall {
+  readonly path: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
 export class Http2Dialer implements StreamDialer {
   readonly #target: DialTarget;
-  readonly #peerAddress: string;
+  readonly #call: StreamCall;
   readonly #options: DialOptions;
 
-  /** `peerAddress`: `grpc_peer_addr_port` of the ProvisionResponse, verbatim. */
-  constructor(target: DialTarget, peerAddress: string, options: DialOptions) {
+  constructor(target: DialTarget, call: StreamCall, options: DialOptions) {
     this.#target = target;
-    this.#peerAddress = peerAddress;
+    this.#call = call;
     this.#options = options;
   }
 
   open({ lane }: StreamRequest, events: StreamEvents): DialedStream {
     const stream = new Http2RelayStream(this.#target, events);
     const headers = {
-      ...requestHeaders(CREATE_STREAM_PATH),
-      [PEER_HEADER]: this.#peerAddress,
+      ...requestHeaders(this.#call.path),
+      ...this.#call.metadata,
       ...(lane === undefined ? {} : { [LANE_HEADER]: String(lane) }),
     };
     stream.start(headers, this.#options);

@@ -20,15 +20,49 @@ export interface JoinUrl {
 }
 
 const HTTPS_PORT = 443;
-const PARAMETERS = ['jointoken', 'grpc_tunnel'];
 
 /** `place` is put before error messages: a flag, `siderolink.api`, or file and line. */
 export function parseJoinUrl(text: string, place: string): JoinUrl {
+  const { isPlaintext, host, port, values, fail } = parseGatewayUrl(text, place, {
+    parameters: ['jointoken', 'grpc_tunnel'],
+    token: 'jointoken',
+    example: EXAMPLE,
+  });
+  const joinToken = values.get('jointoken');
+  return {
+    isPlaintext,
+    host,
+    port,
+    joinToken: joinToken === '' ? undefined : joinToken,
+    wantsTunnel: readTunnel(values.get('grpc_tunnel'), fail),
+  };
+}
+
+export interface GatewayUrlForm {
+  /** Of the query. */
+  readonly parameters: readonly string[];
+  /** The one of them that holds the secret. */
+  readonly token: string;
+  readonly example: string;
+}
+
+/** The URL of a gRPC service of ours or of SideroLink's, whatever its query holds. */
+export function parseGatewayUrl(
+  text: string,
+  place: string,
+  form: GatewayUrlForm,
+): {
+  readonly isPlaintext: boolean;
+  readonly host: string;
+  readonly port: number;
+  readonly values: ReadonlyMap<string, string>;
+  readonly fail: Fail;
+} {
   const fail = (problem: string, hint?: string) => configError(place, problem, hint);
   // Any scheme-like text anywhere counts for Talos, so `host/?x=a://b` would not get its grpc:// there.
   const full = /[A-z]+:\/\//.test(text) ? text : `grpc://${text}`;
   const match = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?(#.*)?$/s.exec(full);
-  if (!match || /[\s\p{Cc}]/u.test(full)) throw fail('is not a URL', EXAMPLE);
+  if (!match || /[\s\p{Cc}]/u.test(full)) throw fail('is not a URL', form.example);
   const scheme = (match[1] as string).toLowerCase();
   if (scheme !== 'https' && scheme !== 'grpc') {
     throw fail(
@@ -37,15 +71,15 @@ export function parseJoinUrl(text: string, place: string): JoinUrl {
     );
   }
   if (match[3] !== '' && match[3] !== '/') {
-    throw fail(`path must be empty, got "${match[3]}"`, EXAMPLE);
+    throw fail(`path must be empty, got "${match[3]}"`, form.example);
   }
   if (match[5] !== undefined) throw fail('has a # part, which is not sent', 'write # inside a token as %23');
   const isPlaintext = scheme === 'grpc';
-  const { host, port } = splitAuthority(match[2] as string, fail);
+  const { host, port } = splitAuthority(match[2] as string, form, fail);
   if (isPlaintext && port === undefined) {
     throw fail(`${full.split('?')[0]} has no port`, 'name one: without it Talos dials port 443 without TLS');
   }
-  return { isPlaintext, host, port: port ?? HTTPS_PORT, ...readQuery(match[4] ?? '', fail) };
+  return { isPlaintext, host, port: port ?? HTTPS_PORT, values: readQuery(match[4] ?? '', form, fail), fail };
 }
 
 const EXAMPLE =
@@ -53,16 +87,19 @@ const EXAMPLE =
 
 type Fail = (problem: string, hint?: string) => Error;
 
-function splitAuthority(authority: string, fail: Fail): { host: string; port: number | undefined } {
-  if (authority.includes('@'))
-    throw fail('has a user name or password', 'a join token goes into ?jointoken=');
+function splitAuthority(
+  authority: string,
+  { token, example }: GatewayUrlForm,
+  fail: Fail,
+): { host: string; port: number | undefined } {
+  if (authority.includes('@')) throw fail('has a user name or password', `the token goes into ?${token}=`);
   const match = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(\d*))?$/.exec(authority);
   const bracketed = match?.[1];
   const host = bracketed ?? match?.[2] ?? '';
   if (!match || host === '') {
     throw fail(
       authority === '' ? 'has no host' : `host "${authority}" cannot be read`,
-      isIPv6(authority) ? `write the IPv6 address in brackets: [${authority}]` : EXAMPLE,
+      isIPv6(authority) ? `write the IPv6 address in brackets: [${authority}]` : example,
     );
   }
   if (bracketed !== undefined && parseAddress(bracketed)?.length !== 16) {
@@ -75,7 +112,7 @@ function splitAuthority(authority: string, fail: Fail): { host: string; port: nu
   return { host, port };
 }
 
-function readQuery(query: string, fail: Fail): Pick<JoinUrl, 'joinToken' | 'wantsTunnel'> {
+function readQuery(query: string, { parameters, token }: GatewayUrlForm, fail: Fail): Map<string, string> {
   const values = new Map<string, string>();
   for (const pair of query.split('&')) {
     if (pair === '') continue;
@@ -87,23 +124,19 @@ function readQuery(query: string, fail: Fail): Pick<JoinUrl, 'joinToken' | 'want
     if (name === undefined || value === undefined) {
       throw fail(`query parameter ${name ?? 'name'} has a broken % escape`, 'write a percent sign as %25');
     }
-    if (!PARAMETERS.includes(name)) {
-      const near = name === 'token' ? 'jointoken' : nearest(name, PARAMETERS);
+    if (!parameters.includes(name)) {
+      const near = /^(?:join)?token$/.test(name) ? token : nearest(name, parameters);
       throw fail(
         `unknown query parameter "${name}"`,
-        near === undefined ? `known are ${PARAMETERS.join(' and ')}` : `did you mean ${near}?`,
+        near === undefined ? `known are ${parameters.join(' and ')}` : `did you mean ${near}?`,
       );
     }
     if (values.has(name))
       throw fail(`query parameter ${name} occurs twice`, 'keep one; Talos takes the first');
     values.set(name, value);
   }
-  const joinToken = values.get('jointoken');
-  if (joinToken?.includes(' ')) throw fail('jointoken has a space in it', 'write a plus sign as %2B');
-  return {
-    joinToken: joinToken === '' ? undefined : joinToken,
-    wantsTunnel: readTunnel(values.get('grpc_tunnel'), fail),
-  };
+  if (values.get(token)?.includes(' ')) throw fail(`${token} has a space in it`, 'write a plus sign as %2B');
+  return values;
 }
 
 function readTunnel(value: string | undefined, fail: Fail): boolean {
@@ -156,7 +189,7 @@ function queryEscape(text: string): string {
     .replaceAll('%20', '+');
 }
 
-/** The text with every join token in it hidden; works on anything, also on what does not parse. */
+/** The text with every token of a URL in it hidden; works on anything, also on what does not parse. */
 export function redactJoinUrl(text: string): string {
-  return text.replace(/([?&]jointoken=)[^&#\s]*/gi, '$1(hidden)');
+  return text.replace(/([?&](?:join)?token=)[^&#\s]*/gi, '$1(hidden)');
 }

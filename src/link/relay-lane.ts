@@ -55,6 +55,7 @@ export interface RelayContext {
   /** A further stream may be opened: the first one is, and its gateway knows what to do with more. */
   readonly mayOpen: (lane: number) => boolean;
   readonly offered: () => void;
+  readonly broken: (status: Status) => void;
   readonly ended: (status: Status) => void;
 }
 
@@ -234,11 +235,12 @@ export class RelayLane {
   }
 
   #lost(status: Status): void {
-    const { clock, counters, ended } = this.#context;
+    const { clock, counters, broken, ended } = this.#context;
     const now = clock.now();
     counters.broken++;
     if (this.#isOpen && now - this.#openedAt >= GOOD_AFTER) this.#backoff.reset();
     this.#drop();
+    broken(status);
     if (TERMINAL.some((terminal) => statusEquals(terminal, status))) ended(status);
     else this.#reopen.arm(now + this.#backoff.next());
   }

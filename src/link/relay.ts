@@ -25,6 +25,8 @@ export interface RelayOptions {
   readonly lanes: number;
   /** Told when the next deadline moves forward. */
   readonly onEarlierDeadline?: (at: number) => void;
+  /** A stream has ended, or could not be opened; another one will be tried. */
+  readonly onBroken?: (status: Status) => void;
   /**
    * The gateway refused the virtual address, or gave it to another stream: this relay is over, and only another
    * Provision helps. Called once.
@@ -79,6 +81,7 @@ export class Relay {
       endpoint,
       mayOpen: (lane) => lane === 0 || lane < (this.#lanes[0]?.offered ?? 0),
       offered: () => this.#openMore(),
+      broken: options.onBroken ?? (() => {}),
       ended: (status) => this.#end(status),
     };
   }

@@ -9,7 +9,9 @@ import { Agent, type AgentActions, type AgentState, type LinkObservation } from 
 import type { ConfiguredLink, Link } from '../../link/agent-link.ts';
 import { PROVISION_TIMEOUT } from '../../link/constants.ts';
 import type { DialOptions, DialTarget } from '../../link/dial.ts';
+import { createStreamCall } from '../../link/grpc-front.ts';
 import { Http2Dialer } from '../../link/http2-dialer.ts';
+import { statusName } from '../../link/grpc-status.ts';
 import { callProvision } from '../../link/provision-client.ts';
 import { Relay, type RelayCounters } from '../../link/relay.ts';
 import { relaySource } from '../../link/stream-source.ts';
@@ -174,15 +176,17 @@ export class GatewayLink implements AgentActions {
     }
     if (via === 'udp' || (this.#relay && (this.#relayLink === link || !startsHandshake))) return;
     this.#closeRelay();
-    const { target, dialOptions, bridge, clock, random, streams } = this.#options;
+    const { target, dialOptions, bridge, clock, random, streams, logger } = this.#options;
     const relay = new Relay({
-      dialer: new Http2Dialer(target, link.peerAddrPort, dialOptions),
+      dialer: new Http2Dialer(target, createStreamCall(link.peerAddrPort), dialOptions),
       sink: bridge,
       clock,
       random,
       endpoint,
       lanes: streams,
       onEarlierDeadline: (at) => this.#relayAlarm.set(at),
+      onBroken: ({ code, message }) =>
+        logger.log('info', 'stream_broken', { status: statusName(code), reason: message }),
       onEnd: ({ message }) => {
         if (this.#relay !== relay) return;
         this.#closeRelay();

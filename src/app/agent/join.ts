@@ -5,7 +5,6 @@ import { formatAddress } from '../../core/ip.ts';
 import type { Logger } from '../../core/log.ts';
 import { systemRandom } from '../../core/random.ts';
 import { OVERLAY_MTU, PEER_DOWN_AFTER } from '../../link/constants.ts';
-import type { DialOptions } from '../../link/dial.ts';
 import type { Link } from '../../link/agent-link.ts';
 import { authorityOf } from '../../link/grpc-client.ts';
 import type { ProxySettings } from '../../link/proxy.ts';
@@ -27,7 +26,7 @@ import { addressOf, Overlay, systemLinkSettings } from './overlay.ts';
 import { OverlayServices } from './overlay-services.ts';
 import type { MachineStatus } from './status.ts';
 import { openStatusSocket, statusPath } from './status-socket.ts';
-import type { TrustStore } from './trust.ts';
+import { trustingDialOptions, type TrustStore } from './trust.ts';
 
 /**
  * Sent as `talos_version`: the newest Talos whose behaviour towards a gateway this agent has. Gateways refuse machines
@@ -152,7 +151,7 @@ class Machine {
       },
       transport: settings.transport,
       streams: settings.streams,
-      dialOptions: dialOptions(trust, proxies),
+      dialOptions: trustingDialOptions(trust, proxies),
       overlay: this.#overlay,
       bridge: running.streams as NonNullable<RunningDevice['streams']>,
       clock: systemClock,
@@ -267,15 +266,5 @@ function hookVariables(status: MachineStatus): Record<string, string> {
     CULVERT_TRANSPORT: status.transport ?? '',
     CULVERT_GATEWAY: status.gateway,
     CULVERT_UUID: status.uuid,
-  };
-}
-
-/** The certificates are read anew for each connection. */
-function dialOptions(trust: TrustStore, proxies: ProxySettings): DialOptions {
-  return {
-    proxies,
-    get ca() {
-      return trust.certificates();
-    },
   };
 }

@@ -2,6 +2,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { rootCertificates } from 'node:tls';
 import { AppError, configError } from '../../core/errors.ts';
+import type { DialOptions } from '../../link/dial.ts';
+import type { ProxySettings } from '../../link/proxy.ts';
 
 /** Where distributions keep the list, as Go's crypto/x509 looks for it. */
 const SYSTEM_LISTS: readonly string[] = [
@@ -71,4 +73,14 @@ export class TrustStore {
       });
     }
   }
+}
+
+/** The certificates are read anew for each connection. */
+export function trustingDialOptions(trust: TrustStore, proxies: ProxySettings): DialOptions {
+  return {
+    proxies,
+    get ca() {
+      return trust.certificates();
+    },
+  };
 }

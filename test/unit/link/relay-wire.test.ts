@@ -11,6 +11,7 @@ import { dial, type DialOptions, type DialTarget } from '../../../src/link/dial.
 import { GrpcError } from '../../../src/link/grpc-client.ts';
 import { callProvision } from '../../../src/link/provision-client.ts';
 import { STATUS, type Status } from '../../../src/link/grpc-status.ts';
+import { createStreamCall } from '../../../src/link/grpc-front.ts';
 import { Http2Dialer } from '../../../src/link/http2-dialer.ts';
 import { Relay } from '../../../src/link/relay.ts';
 import { CERTIFICATE, OTHER_CERTIFICATE } from '../../kit/certificates.ts';
@@ -32,7 +33,7 @@ class TestRelay {
 
   constructor(t: TestContext, header: string, target: DialTarget, options: DialOptions = DIRECT, lanes = 1) {
     this.relay = new Relay({
-      dialer: new Http2Dialer(target, header, options),
+      dialer: new Http2Dialer(target, createStreamCall(header), options),
       sink: this.sink,
       clock: this.clock,
       random: seededRandom(1),
