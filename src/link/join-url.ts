@@ -175,11 +175,16 @@ export interface JoinUrlParts {
 
 /** The form that Omni prints: parameters in alphabetical order, nothing between authority and question mark. */
 export function formatJoinUrl(parts: JoinUrlParts): string {
-  const query = [
-    ...(parts.wantsTunnel ? ['grpc_tunnel=true'] : []),
-    ...(parts.joinToken === undefined ? [] : [`jointoken=${queryEscape(parts.joinToken)}`]),
-  ].join('&');
-  return query === '' ? parts.apiUrl : `${parts.apiUrl}?${query}`;
+  return formatGatewayUrl(parts.apiUrl, {
+    ...(parts.wantsTunnel ? { grpc_tunnel: 'true' } : {}),
+    ...(parts.joinToken === undefined ? {} : { jointoken: parts.joinToken }),
+  });
+}
+
+/** `apiUrl` without a query; parameters in the order given. */
+export function formatGatewayUrl(apiUrl: string, parameters: Readonly<Record<string, string>>): string {
+  const query = Object.entries(parameters).map(([name, value]) => `${name}=${queryEscape(value)}`);
+  return query.length === 0 ? apiUrl : `${apiUrl}?${query.join('&')}`;
 }
 
 /** Everything but letters, digits and `-_.~`, as Go's url.QueryEscape leaves it. */

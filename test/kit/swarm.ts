@@ -11,6 +11,7 @@ import { Alarm } from '../../src/app/alarm.ts';
 import { type Link, readLink } from '../../src/link/agent-link.ts';
 import { OVERLAY_KEEPALIVE_S, OVERLAY_MTU } from '../../src/link/constants.ts';
 import type { DialTarget } from '../../src/link/dial.ts';
+import { createStreamCall } from '../../src/link/grpc-front.ts';
 import { Http2Dialer } from '../../src/link/http2-dialer.ts';
 import { callProvision } from '../../src/link/provision-client.ts';
 import { Relay } from '../../src/link/relay.ts';
@@ -113,7 +114,7 @@ export class SwarmMachine {
     if (!label) throw new Error(`${link.peerAddrPort} is not address:port`);
     const alarm = new Alarm((now) => relay.advance(now));
     const relay = new Relay({
-      dialer: new Http2Dialer(target, link.peerAddrPort, DIAL),
+      dialer: new Http2Dialer(target, createStreamCall(link.peerAddrPort), DIAL),
       sink: bridge,
       clock: systemClock,
       random: systemRandom,

@@ -1,18 +1,7 @@
 /** Who this machine is to gateways: its UUID, its unique token and its WireGuard key, and where they are kept. */
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { dirname, join } from 'node:path';
-import { AppError, configError } from '../../core/errors.ts';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { configError } from '../../core/errors.ts';
 import type { Random } from '../../core/random.ts';
 import {
   formatUniqueToken,
@@ -22,6 +11,7 @@ import {
   randomUuid,
 } from '../../link/unique-token.ts';
 import { parseKeyBytes, PrivateKey } from '../../noise/keys.ts';
+import { readIfThere, writePrivately } from '../private-file.ts';
 import { parseUuid } from './join-settings.ts';
 
 export interface IdentityOptions {
@@ -156,44 +146,4 @@ function loadPrivateKey({ keyFile, random, warn }: IdentityOptions): PrivateKey 
   if (key.isZero)
     throw configError(keyFile, 'holds a key of zeros', 'remove the file to have a new one made');
   return key;
-}
-
-function readIfThere(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw fileError(path, error);
-  }
-}
-
-/** At once or not at all, and for its owner only. */
-function writePrivately(path: string, text: string): void {
-  const temporary = `${path}.${process.pid}`;
-  try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const fd = openSync(temporary, 'wx', 0o600);
-    try {
-      writeFileSync(fd, text);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw fileError(path, error);
-  }
-}
-
-function fileError(path: string, error: unknown): AppError {
-  const { code, message } = error as NodeJS.ErrnoException;
-  return new AppError(
-    code === 'EACCES' || code === 'EPERM' ? 'permission' : 'io',
-    `${path}: ${code ?? message}`,
-    {
-      cause: error,
-      hint: 'run as root, or name another directory with --state',
-    },
-  );
 }

@@ -3,6 +3,7 @@ import { systemClock } from '../../core/clock.ts';
 import { AppError } from '../../core/errors.ts';
 import { systemRandom } from '../../core/random.ts';
 import { DEFAULT_JOURNAL_LIMITS } from '../../link/journal.ts';
+import { parseRelayTarget, RelayServer, type RelayServerOptions } from '../../link/relay-server.ts';
 import { SqliteJournal } from '../../link/sqlite-journal.ts';
 import { SqliteStore } from '../../link/sqlite-store.ts';
 import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
@@ -20,9 +21,12 @@ import { formatJoin, formatSummary, gatewaySummary } from '../gateway/print-out.
 import { journalReports } from '../gateway/reports.ts';
 import { type RunningGateway, startGateway } from '../gateway/run.ts';
 import { ENDING_SIGNALS, stopOnSignals } from '../gateway/signals.ts';
+import { formatRelayHint, loadRelayToken } from '../relay/relay-token.ts';
 import { announce, serviceManager } from '../sd-notify.ts';
 import { ownSurroundings, prepareStateDirectory, stateDirectory } from '../state-directory.ts';
 import { version } from '../version.ts';
+
+type ServeCommandFlags = ServeFlags & LogFlags & { readonly relayTo?: string };
 
 /** `culvert serve`, which is also `npm start`. */
 export function configureServe(command: Command): void {
@@ -72,7 +76,8 @@ export function configureServe(command: Command): void {
         '--no-last-endpoint',
         'after a restart wait for machines instead of calling them where they were',
       )
-      .option('--interface <name>', 'of the overlay', SERVE_DEFAULTS.interface),
+      .option('--interface <name>', 'of the overlay', SERVE_DEFAULTS.interface)
+      .option('--relay-to <udp://host:port>', 'let "culvert relay" reach this WireGuard server'),
   )
     .addOption(new Option('--demo').hideHelp())
     .addHelpText(
@@ -84,30 +89,40 @@ Examples:
   sudo culvert serve --wg-endpoint gateway.example:50180,192.0.2.1:50180
   sudo culvert serve --accept manual --join-tokens-mode strict
   sudo culvert serve --tunnel forced        for sites that let no UDP through
+  sudo culvert serve --relay-to udp://10.0.0.1:51820        any WireGuard client, with "culvert relay" at its side
 
 Needs no configuration: makes a key and a join token at its first start and prints how to join.
 "culvert token show" prints that again, "culvert machines ls" who has joined. docs/GATEWAY.md has the rest.
 Environment: CULVERT_JOIN_TOKEN (the first token, at the first start)`,
     )
-    .action((flags: ServeFlags & LogFlags) => serve(flags));
+    .action((flags: ServeCommandFlags) => serve(flags));
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
-async function serve(flags: ServeFlags & LogFlags): Promise<void> {
+async function serve(flags: ServeCommandFlags): Promise<void> {
   const config = readServeFlags(flags, ownAddress);
+  const target = flags.relayTo === undefined ? undefined : parseRelayTarget(flags.relayTo, '--relay-to');
   const surroundings = ownSurroundings();
   const directory = stateDirectory(flags.state, surroundings);
   prepareStateDirectory(directory, surroundings.uid);
+  const relayToken = target && loadRelayToken(directory, systemRandom);
+  const gateway = await open(
+    config,
+    directory,
+    flags,
+    target && relayToken !== undefined ? { target, token: relayToken } : undefined,
+  );
   const service = serviceManager(process.env);
-  const gateway = await open(config, directory, flags);
   stopOnSignals(gateway);
   announce(service, `serves ${config.interfaceName}`);
   const showsJoin = gateway.isFirstStart || process.stdout.isTTY;
   process.stdout.write(formatSummary(gatewaySummary(gateway, config, directory, version())));
   if (showsJoin) process.stdout.write(`\n${formatJoin(gateway.admin.join(undefined, false))}`);
+  if (relayToken !== undefined)
+    process.stdout.write(`\n${formatRelayHint(config.apiUrl, relayToken, flags.relayTo ?? '')}`);
   process.stdout.write('\nculvert token show    how to join, again\nculvert machines ls   who has joined\n');
   const reason = await gateway.ended;
   if (ENDING_SIGNALS.some((signal) => signal === reason)) return;
@@ -118,6 +133,7 @@ async function open(
   config: GatewayConfig & ReportConfig,
   directory: string,
   flags: LogFlags,
+  relay: Pick<RelayServerOptions, 'target' | 'token'> | undefined,
 ): Promise<RunningGateway> {
   const logger = cliLogger(flags, config.interfaceName);
   const store = SqliteStore.open(directory);
@@ -144,6 +160,7 @@ async function open(
       }),
     openReports: journalReports(config),
     adminSocket: adminSocketPath(directory),
+    relay: relay && new RelayServer({ ...relay, clock: systemClock, logger }),
     initialToken: process.env['CULVERT_JOIN_TOKEN'] || undefined,
     version: version(),
     clock: systemClock,

@@ -11,6 +11,7 @@ import { GrpcFront } from '../../link/grpc-front.ts';
 import { Followers, type Journal } from '../../link/journal.ts';
 import { addProvisionService } from '../../link/provision-service.ts';
 import type { ProvisionSettings } from '../../link/provision-context.ts';
+import type { RelayServer } from '../../link/relay-server.ts';
 import { registrySources } from '../../link/source.ts';
 import type { Store } from '../../link/store.ts';
 import { StreamTable } from '../../link/stream-table.ts';
@@ -36,6 +37,8 @@ export interface GatewayParts {
   readonly journal: Journal;
   readonly openOverlay: (privateKey: PrivateKey) => Promise<Overlay>;
   readonly openReports: OpenReports;
+  /** Serves `culvert relay`; undefined: nobody does. */
+  readonly relay?: RelayServer | undefined;
   /** Undefined: no admin socket. */
   readonly adminSocket: string | undefined;
   /** Makes what is missing in an empty store; token-admin's when absent. */
@@ -178,7 +181,8 @@ class Starting {
   #createFront({ gateway, streams }: Core, tls: TlsFiles | undefined): GrpcFront {
     const services = new Server();
     addProvisionService(services, gateway);
-    return new GrpcFront({ clock: this.#parts.clock, streams, services, tls: tls?.pair });
+    const { clock, relay } = this.#parts;
+    return new GrpcFront({ clock, streams, services, relay, tls: tls?.pair });
   }
 
   #createAdmin(core: Core, reports: Reports, followers: Followers): Admin {
