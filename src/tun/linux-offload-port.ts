@@ -40,7 +40,7 @@ export class LinuxOffloadPort implements PacketPort {
   readonly #coalescer: Coalescer;
   #watch: Watch | undefined;
   #isClosed = false;
-  /** Reads whose virtio header contradicts the packet. */
+  /** Reads whose virtio header contradicts the packet, or that are cut into more than `read` was given room for. */
   malformed = 0;
 
   constructor(options: LinuxOffloadPortOptions) {
@@ -56,13 +56,19 @@ export class LinuxOffloadPort implements PacketPort {
 
   read(at: number, capacity: number): number {
     if (this.#isClosed) return PORT_GONE;
-    while (this.#segmenter.nextLength === 0) {
+    for (;;) {
+      const next = this.#segmenter.nextLength;
+      if (next > capacity) {
+        this.#segmenter.forget();
+        this.malformed++;
+      } else if (next > 0) {
+        return this.#segmenter.next(at);
+      }
       const length = this.#libc.read(this.#options.fd, this.#readAddress, READ_SIZE);
-      if (length < 0) return this.#failed(this.#libc.errno());
+      if (length <= 0) return length === 0 ? 0 : this.#failed(this.#libc.errno());
       const packet = this.#header + VIRTIO_NET_HDR.size;
       if (!this.#segmenter.start(this.#header, packet, length - VIRTIO_NET_HDR.size)) this.malformed++;
     }
-    return this.#segmenter.nextLength <= capacity ? this.#segmenter.next(at) : 0;
   }
 
   write(at: number, length: number): number {

@@ -9,6 +9,7 @@ export class MemoryTun implements Tun, PacketPort {
   readonly #waiting: Uint8Array[] = [];
   /** Copies of what the device delivered, oldest first. */
   readonly delivered: Uint8Array[] = [];
+  malformed = 0;
   #events: TunEvents | undefined;
   #ready: (() => void) | undefined;
   #mtu: number;
@@ -68,11 +69,11 @@ export class MemoryTun implements Tun, PacketPort {
 
   read(at: number, capacity: number): number {
     if (this.#isClosed) return PORT_GONE;
-    const packet = this.#waiting.shift();
+    let packet = this.#waiting.shift();
+    for (; packet && packet.length > capacity; packet = this.#waiting.shift()) this.malformed++;
     if (!packet) return 0;
-    const length = Math.min(packet.length, capacity);
-    this.#arena.u8.set(packet.subarray(0, length), at);
-    return length;
+    this.#arena.u8.set(packet, at);
+    return packet.length;
   }
 
   write(at: number, length: number): number {

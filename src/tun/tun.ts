@@ -30,6 +30,8 @@ export const PORT_GONE = -1;
 export const PORT_REFUSED = -2;
 
 export interface PacketPort {
+  /** Reads that were dropped since they contradict themselves or are too long. Monotonic; absent where that cannot be. */
+  readonly malformed?: number;
   /**
    * Reads the next IP packet to arena offset `at`. Returns its length in bytes, 0 when none waits, PORT_GONE when the
    * device is closed. Never throws, never blocks.

@@ -17,9 +17,10 @@ import { createNetworkSystem } from '../network-system.ts';
 import { runHook } from '../programs.ts';
 import { reportError } from '../report-error.ts';
 import { resolutionRetries } from '../resolve.ts';
-import { startDevice } from '../runtime.ts';
+import { type RuntimeOptions, startDevice } from '../runtime.ts';
 import { announce, serviceManager } from '../sd-notify.ts';
 import { serveDevice, stopOnSignals } from '../serve-device.ts';
+import { readTuning } from '../tuning.ts';
 import { UndoStore } from '../undo-store.ts';
 import { bringUp } from '../up.ts';
 import type { WgConf } from '../wg-conf.ts';
@@ -29,6 +30,8 @@ interface UpFlags extends LogFlags, MetricsFlags {
   readonly detach?: true;
   readonly runHooks?: true;
   readonly user?: string;
+  readonly gso: boolean;
+  readonly gro: boolean;
 }
 
 /** `culvert up FILE|INTERFACE`, as `wg-quick up` with a device of our own. */
@@ -37,10 +40,9 @@ export function configureUp(command: Command): void {
     .argument('<file|interface>', 'a wg-quick file NAME.conf, or NAME for /etc/wireguard/NAME.conf')
     .option('-d, --detach', 'return when the interface is up and leave it running in the background')
     .option('--run-hooks', 'run PreUp, PostUp, PreDown and PostDown of the file')
-    .option(
-      '--user <name>',
-      'become this user when the interface is up, with CAP_NET_ADMIN and nothing else',
-    );
+    .option('--user <name>', 'become this user when the interface is up, with CAP_NET_ADMIN and nothing else')
+    .option('--no-gso', 'send UDP datagrams one by one: for a network card that cannot segment them')
+    .option('--no-gro', 'receive UDP datagrams one by one');
   addLogFlags(addMetricsFlags(command))
     .addHelpText(
       'after',
@@ -50,9 +52,10 @@ Examples:
   culvert up ./office.conf -d     in the background; "culvert down office" takes it down
   culvert up wg0 --log-level debug --log-format pretty
   culvert up wg0 --user nobody
+  culvert up wg0 --no-gso         where a network card sends nothing or damaged datagrams
   culvert up wg0 --metrics 127.0.0.1:9586
 
-Environment: WG_LOG_FILE, WG_ENDPOINT_RESOLUTION_RETRIES`,
+Environment: WG_LOG_FILE, WG_ENDPOINT_RESOLUTION_RETRIES, CULVERT_GSO, CULVERT_GRO, CULVERT_TUN_OFFLOAD`,
     )
     .action(async (fileOrInterface: string, flags: UpFlags) => {
       const starter = takeStarter(process.env);
@@ -106,11 +109,14 @@ async function run(
   // Before anything is started that could take it for its own.
   const service = serviceManager(process.env);
   const say = (text: string) => (starter ? starter.note(`culvert: warning: ${text}\n`) : warn(text));
+  const chosen = readTuning(process.env);
+  const tuning = { ...chosen, gso: chosen.gso && flags.gso, gro: chosen.gro && flags.gro };
+  const start = (options: RuntimeOptions) => startDevice({ ...options, tuning });
   const up = await bringUp(
     { interfaceName, conf, path, runsHooks: flags.runHooks === true },
     {
       serve: async (options) => {
-        const openDevice = await deviceOpener(metrics, startDevice, friendlyNames(conf));
+        const openDevice = await deviceOpener(metrics, start, friendlyNames(conf));
         const served = await serveDevice({ ...options, openDevice, zones: systemZones });
         stopOnSignals(served);
         return served;

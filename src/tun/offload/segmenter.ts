@@ -79,8 +79,13 @@ export class Segmenter {
       (type === VIRTIO_NET_HDR_GSO_NONE
         ? this.#startSingle(header, packet, length)
         : this.#startSuper(header, type, packet, length));
-    if (!isValid) this.#nextLength = 0;
+    if (!isValid) this.forget();
     return isValid;
+  }
+
+  /** Hands out nothing more of this read. */
+  forget(): void {
+    this.#nextLength = 0;
   }
 
   /** Length of the packet that `next` will write, 0 when none is left. The first one of a read is the longest. */

@@ -37,6 +37,8 @@ export const DROP_REASONS = [
   'inbound_limited',
   'outbound_limited',
   'routing_loop',
+  // What the TUN hands over contradicts itself.
+  'malformed_read',
 ] as const;
 
 export type DropReason = (typeof DROP_REASONS)[number];
@@ -50,6 +52,7 @@ export const OUTBOUND_DROPS: ReadonlySet<DropReason> = new Set([
   'no_session',
   'outbound_limited',
   'routing_loop',
+  'malformed_read',
 ]);
 
 /** Index of each reason, for counting without a lookup. */

@@ -61,6 +61,8 @@ export class Outbound {
   #icmpWindowStart = 0;
   #icmpSent = 0;
   #stagedBytes = 0;
+  /** As far as the reads that the TUN dropped were counted. */
+  #malformed = 0;
 
   constructor(tables: LaneTables, tun: PacketPort, bind: DatagramPort, drops: DropCounters) {
     this.#tables = tables;
@@ -95,7 +97,15 @@ export class Outbound {
       this.#route(at, length, now);
     }
     this.flush();
+    this.#countMalformed();
     return packets;
+  }
+
+  #countMalformed(): void {
+    const { malformed = 0 } = this.#tun;
+    if (malformed === this.#malformed) return;
+    this.#drops.count(DROP.malformed_read, malformed - this.#malformed);
+    this.#malformed = malformed;
   }
 
   /** Seals and sends what was queued. */

@@ -124,6 +124,7 @@ const SCENES: { readonly [Reason in DropReason]: (scene: Scene) => void | Promis
     stranger.send(reply);
   },
   not_ip: ({ bob }) => bob.send(new Uint8Array(20).fill(0x50)),
+  malformed_read: ({ bob }) => bob.send(new Uint8Array(70_000)),
   no_route: ({ bob }) => bob.send(ipv4Packet('10.0.0.2', '10.0.0.9', 60)),
   no_endpoint: async ({ bob, world }) => {
     const { publicKey } = new Stranger(world, bob);
