@@ -28,3 +28,11 @@ export class Block {
 export function arenaAddress(arena: Arena): number {
   return libc().address(arena.u8);
 }
+
+/**
+ * Whether `length` bytes at `at` lie within a memory of `size` bytes: what every address and length that is handed to
+ * the kernel has passed, here or in a DataView. False for anything that is no number.
+ */
+export function isInside(size: number, at: number, length: number): boolean {
+  return at >= 0 && length >= 0 && at + length <= size;
+}

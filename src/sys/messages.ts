@@ -3,7 +3,7 @@
  * per message. It is laid out once; per call only lengths and buffer pointers change.
  */
 import type { Arena } from '../core/arena.ts';
-import { arenaAddress } from './memory.ts';
+import { arenaAddress, isInside } from './memory.ts';
 import { IOVEC, MMSGHDR, SOCKADDR_IN6, writeU64 } from './structs.ts';
 
 /** Room for a sockaddr_in6, rounded so that names stay aligned. */
@@ -66,7 +66,7 @@ export class MessageTable {
 
   /** False, and nothing written, when the bytes do not lie in the arena. */
   setBuffer(i: number, at: number, length: number): boolean {
-    if (at + length > this.#arenaSize) return false;
+    if (!isInside(this.#arenaSize, at, length)) return false;
     const word = this.#iovecs / 4 + i * IOVEC_WORDS;
     const address = this.#arenaBase + at;
     this.#u32[word] = address;
@@ -79,8 +79,9 @@ export class MessageTable {
     this.#u32[this.#word(i) + MMSGHDR.nameLength / 4] = length;
   }
 
-  /** The part of the control buffer to use: `skip` bytes into it, `length` bytes long. */
-  setControl(i: number, skip: number, length: number): void {
+  /** The part of the control buffer to use: `skip` bytes into it, `length` bytes long; none of it when that is too long. */
+  setControl(i: number, skip: number, wanted: number): void {
+    const length = isInside(this.#controlStride, skip, wanted) ? wanted : 0;
     const word = this.#word(i);
     const address = this.#arenaBase + this.control(i) + skip;
     this.#u32[word + MMSGHDR.control / 4] = address;

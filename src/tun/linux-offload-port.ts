@@ -6,7 +6,8 @@ import type { Arena } from '../core/arena.ts';
 import type { Checksums } from '../core/checksums.ts';
 import { EINVAL } from '../sys/errno.ts';
 import { type Libc, libc } from '../sys/libc.ts';
-import { arenaAddress } from '../sys/memory.ts';
+import { arenaAddress, isInside } from '../sys/memory.ts';
+import { IOVEC } from '../sys/structs.ts';
 import type { FdWatcher, Watch } from '../sys/readiness.ts';
 import { Coalescer } from './offload/coalescer.ts';
 import { Segmenter } from './offload/segmenter.ts';
@@ -116,12 +117,13 @@ class DescriptorSink implements PacketSink {
   }
 
   write(at: number, length: number): number {
-    if (at + length > this.#size) return PORT_REFUSED;
+    if (!isInside(this.#size, at, length)) return PORT_REFUSED;
     const written = this.#libc.write(this.#fd, this.#base + at, length);
     return written === length ? length : this.#refusal(this.#libc.errno());
   }
 
   writev(table: number, count: number, length: number): number {
+    if (!isInside(this.#size, table, count * IOVEC.size)) return PORT_REFUSED;
     const written = this.#libc.writev(this.#fd, this.#base + table, count);
     if (written === length) return length;
     const errno = this.#libc.errno();

@@ -2,7 +2,7 @@
 import type { Arena } from '../core/arena.ts';
 import { EAGAIN, EBADF, EBADFD, EINTR, ENODEV } from '../sys/errno.ts';
 import { libc, type Libc } from '../sys/libc.ts';
-import { arenaAddress } from '../sys/memory.ts';
+import { arenaAddress, isInside } from '../sys/memory.ts';
 import type { FdWatcher, Watch } from '../sys/readiness.ts';
 import { PORT_GONE, PORT_REFUSED, type PacketPort } from './tun.ts';
 
@@ -29,7 +29,7 @@ export class LinuxPacketPort implements PacketPort {
     if (this.#isClosed) return PORT_GONE;
     // The kernel must never be sent outside the arena, whatever the caller believes.
     const room = Math.min(capacity, this.#size - at);
-    if (room <= 0) return 0;
+    if (room <= 0 || !isInside(this.#size, at, room)) return 0;
     const length = this.#libc.read(this.#fd, this.#base + at, room);
     if (length >= 0) return length;
     const errno = this.#libc.errno();
@@ -40,7 +40,7 @@ export class LinuxPacketPort implements PacketPort {
 
   write(at: number, length: number): number {
     if (this.#isClosed) return PORT_GONE;
-    if (at + length > this.#size) return PORT_REFUSED;
+    if (!isInside(this.#size, at, length)) return PORT_REFUSED;
     for (;;) {
       if (this.#libc.write(this.#fd, this.#base + at, length) === length) return length;
       const errno = this.#libc.errno();

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { Arena } from '../../src/core/arena.ts';
+import { GuardedArena } from '../kit/guarded-arena.ts';
 import { SystemError } from '../../src/core/errors.ts';
 import type { Address } from '../../src/core/ip.ts';
 import { type Bind, DatagramBatch, type DatagramPort } from '../../src/tunnel/bind.ts';
@@ -75,6 +76,7 @@ export class BindUser {
   receive(): { bytes: Uint8Array; from: Endpoint; tos: number }[] {
     const count = this.side.datagrams.receive(this.batch);
     assert.equal(count, this.batch.count);
+    if (this.side.arena instanceof GuardedArena) this.side.arena.verify();
     return Array.from({ length: count }, (_, i) => {
       const at = this.batch.at[i] as number;
       return {

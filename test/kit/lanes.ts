@@ -1,5 +1,4 @@
 /** Two sides of a session without a control plane: keys are given, events are only recorded. */
-import { Arena } from '../../src/core/arena.ts';
 import { NobleTransportAead } from '../../src/noise/aead-noble.ts';
 import { MemoryTun } from '../../src/tun/memory.ts';
 import { MemoryBind, MemoryNetwork, type WireDatagram } from '../../src/tunnel/bind-memory.ts';
@@ -8,6 +7,7 @@ import { DROP_REASONS, DropCounters, type DropReason } from '../../src/tunnel/la
 import { Inbound } from '../../src/tunnel/lane/inbound.ts';
 import { Outbound } from '../../src/tunnel/lane/outbound.ts';
 import { LaneTables, PEER_RECORD, type LaneKeypair, type LanePeer } from '../../src/tunnel/lane/tables.ts';
+import { GuardedArena } from './guarded-arena.ts';
 import { address, prefix } from './pair.ts';
 
 /** The one peer of a side. */
@@ -16,7 +16,7 @@ export const PEER = 1;
 const BURST = 1024;
 
 export class LaneSide {
-  readonly arena = new Arena({ bytes: 2 << 20 });
+  readonly arena = new GuardedArena({ bytes: 2 << 20 });
   readonly tun = new MemoryTun(this.arena, 'lane');
   readonly drops = new DropCounters();
   readonly tables: LaneTables;
@@ -58,12 +58,14 @@ export class LaneSide {
   send(...packets: readonly Uint8Array[]): number {
     this.tun.inject(...packets);
     while (this.outbound.pump(this.now, BURST) === BURST);
+    this.arena.verify();
     return this.activity();
   }
 
   /** Takes all datagrams. Returns the ACTIVITY bits that this left. */
   receive(): number {
     while (this.inbound.pump(this.now) > 0) this.inbound.report();
+    this.arena.verify();
     return this.activity();
   }
 

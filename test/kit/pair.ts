@@ -2,7 +2,7 @@
  * Two devices on a wire in memory, with a clock that moves when told to: the unit of behaviour. Alice initiates by
  * sending; Bob's address is known to Alice and the other way round.
  */
-import { Arena } from '../../src/core/arena.ts';
+import type { Arena } from '../../src/core/arena.ts';
 import { parseAddress, parsePrefix, type Address, type Prefix } from '../../src/core/ip.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import type { Random } from '../../src/core/random.ts';
@@ -34,6 +34,7 @@ import { DROP_REASONS, type DropReason } from '../../src/tunnel/lane/drops.ts';
 import type { LanePolicy } from '../../src/tunnel/lane/policy.ts';
 import type { StreamBridge } from '../../src/tunnel/stream-bridge.ts';
 import { FakeClock } from './clock.ts';
+import { GuardedArena } from './guarded-arena.ts';
 import { linkedHost } from './linked-host.ts';
 import { ipv4Packet } from './packets.ts';
 import { seededRandom } from './random.ts';
@@ -64,7 +65,7 @@ export class End {
   readonly name: string;
   readonly privateKey: PrivateKey;
   readonly publicKey: PublicKey;
-  readonly arena = new Arena({ bytes: 8 << 20 });
+  readonly arena = new GuardedArena({ bytes: 8 << 20 });
   readonly tun: MemoryTun;
   readonly bind: MemoryBind;
   readonly streams: StreamBridge | undefined;
@@ -272,6 +273,7 @@ export class World {
       const worked = this.turn();
       busy = this.network.deliver() || worked || this.#tasks.length > 0;
     }
+    for (const { arena } of this.ends) arena.verify();
   }
 
   /** One turn of the event loop: what was deferred until now. Returns false when there was nothing. */
