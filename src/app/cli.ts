@@ -78,6 +78,13 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'page',
+    {
+      summary: 'print the address of the status page, signed in',
+      load: async () => (await import('./commands/page.ts')).configurePage,
+    },
+  ],
+  [
     'siderolink-agent',
     {
       summary: 'run a gateway with the flags and manners of siderolink-agent',

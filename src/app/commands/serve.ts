@@ -6,10 +6,12 @@ import { DEFAULT_JOURNAL_LIMITS } from '../../link/journal.ts';
 import { parseRelayTarget, RelayServer, type RelayServerOptions } from '../../link/relay-server.ts';
 import { SqliteJournal } from '../../link/sqlite-journal.ts';
 import { SqliteStore } from '../../link/sqlite-store.ts';
+import { AdminToken } from '../api/access.ts';
 import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
 import { adminSocketPath } from '../gateway/admin-socket.ts';
 import {
   type GatewayConfig,
+  type PageConfig,
   type ReportConfig,
   readServeFlags,
   SERVE_DEFAULTS,
@@ -72,6 +74,7 @@ export function configureServe(command: Command): void {
         '/metrics, /healthz, /readyz; or none',
         SERVE_DEFAULTS.metricsListen,
       )
+      .option('--http <[address]:port>', 'HTTP API and status page; or none', SERVE_DEFAULTS.http)
       .option(
         '--no-last-endpoint',
         'after a restart wait for machines instead of calling them where they were',
@@ -102,6 +105,12 @@ function collect(value: string, before: readonly string[] = []): readonly string
   return [...before, value];
 }
 
+const NEXT_STEPS = `
+culvert page          address of the status page, signed in
+culvert token show    how to join, again
+culvert machines ls   who has joined
+`;
+
 async function serve(flags: ServeCommandFlags): Promise<void> {
   const config = readServeFlags(flags, ownAddress);
   const target = flags.relayTo === undefined ? undefined : parseRelayTarget(flags.relayTo, '--relay-to');
@@ -123,19 +132,23 @@ async function serve(flags: ServeCommandFlags): Promise<void> {
   if (showsJoin) process.stdout.write(`\n${formatJoin(gateway.admin.join(undefined, false))}`);
   if (relayToken !== undefined)
     process.stdout.write(`\n${formatRelayHint(config.apiUrl, relayToken, flags.relayTo ?? '')}`);
-  process.stdout.write('\nculvert token show    how to join, again\nculvert machines ls   who has joined\n');
+  process.stdout.write(NEXT_STEPS);
   const reason = await gateway.ended;
   if (ENDING_SIGNALS.some((signal) => signal === reason)) return;
   throw new AppError('io', `the gateway ended: ${reason}`);
 }
 
 async function open(
-  config: GatewayConfig & ReportConfig,
+  config: GatewayConfig & ReportConfig & PageConfig,
   directory: string,
   flags: LogFlags,
   relay: Pick<RelayServerOptions, 'target' | 'token'> | undefined,
 ): Promise<RunningGateway> {
   const logger = cliLogger(flags, config.interfaceName);
+  const http = config.http && {
+    address: config.http,
+    token: AdminToken.ofDirectory(directory, systemRandom),
+  };
   const store = SqliteStore.open(directory);
   let journal: SqliteJournal;
   try {
@@ -161,6 +174,7 @@ async function open(
     openReports: journalReports(config),
     adminSocket: adminSocketPath(directory),
     relay: relay && new RelayServer({ ...relay, clock: systemClock, logger }),
+    http,
     initialToken: process.env['CULVERT_JOIN_TOKEN'] || undefined,
     version: version(),
     clock: systemClock,

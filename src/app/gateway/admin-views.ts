@@ -186,6 +186,8 @@ export interface StatusView {
   readonly tunnel: string;
   readonly accept: string;
   readonly joinTokensMode: string;
+  /** Address of the status page; null: off. */
+  readonly page: string | null;
   readonly machines: Readonly<Record<string, number>>;
   readonly streams: number;
 }

@@ -57,9 +57,9 @@ export class Admin extends AdminReader {
     this.#parts = parts;
   }
 
-  status(): StatusView {
+  status(views: readonly MachineView[] = this.machines()): StatusView {
     const machines: Record<string, number> = {};
-    for (const { state } of this.machines()) machines[state] = (machines[state] ?? 0) + 1;
+    for (const { state } of views) machines[state] = (machines[state] ?? 0) + 1;
     return { ...this.#parts.status(), machines };
   }
 

@@ -36,6 +36,7 @@ export interface ServeFlags {
   readonly eventPort: string;
   readonly logPort: string;
   readonly metricsListen: string;
+  readonly http: string;
   readonly lastEndpoint: boolean;
 }
 
@@ -43,6 +44,11 @@ export interface ServeFlags {
 export interface ReportConfig {
   readonly eventPort: number | undefined;
   readonly logPort: number | undefined;
+}
+
+export interface PageConfig {
+  /** HTTP API and status page; undefined: off. */
+  readonly http: HttpAddress | undefined;
 }
 
 export interface GatewayConfig {
@@ -79,6 +85,7 @@ export const SERVE_DEFAULTS = {
   eventPort: String(EVENT_SINK_PORT),
   logPort: String(LOG_RECEIVER_PORT),
   metricsListen: '127.0.0.1:9586',
+  http: '127.0.0.1:9587',
 } as const;
 
 /** A site that comes back after a power failure calls from one address. */
@@ -87,7 +94,10 @@ const JOIN_TOKEN_MODES = ['strict', 'legacyAllowed', 'legacy'] as const;
 const MAX_INTERFACE_NAME = 15;
 
 /** `ownAddress`: asked for the address under which others reach this machine, when no flag says it. */
-export function readServeFlags(flags: ServeFlags, ownAddress: () => string): GatewayConfig & ReportConfig {
+export function readServeFlags(
+  flags: ServeFlags,
+  ownAddress: () => string,
+): GatewayConfig & ReportConfig & PageConfig {
   const api = listenAddress('--listen', flags.listen);
   if (api.port === 0 && flags.advertise === undefined) {
     throw usageError('--listen with port 0 needs --advertise', 'machines have to know the port');
@@ -132,6 +142,7 @@ export function readServeFlags(flags: ServeFlags, ownAddress: () => string): Gat
     predefinedAddresses: new Map(),
     eventPort,
     logPort,
+    http: flags.http === 'none' ? undefined : parseListenAddress(flags.http, '--http'),
   };
 }
 

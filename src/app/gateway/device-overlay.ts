@@ -11,6 +11,7 @@ import type { PrivateKey } from '../../noise/keys.ts';
 import { EADDRINUSE } from '../../sys/errno.ts';
 import { RouteClient } from '../../sys/route-client.ts';
 import type { BandwidthLimits } from '../../tunnel/lane/bandwidth.ts';
+import { deviceView } from '../api/datapath-view.ts';
 import { deviceMetrics } from '../metrics/device-metrics.ts';
 import { type RunningDevice, startDevice } from '../runtime.ts';
 import { version } from '../version.ts';
@@ -76,6 +77,7 @@ function overlayOf(running: RunningDevice): Overlay {
         wall: Date.now,
         pause: () => turn(),
       }),
+    view: () => deviceView(name, device, running.engine()),
     isUp: () => device.isUp,
     closed,
     close: (reason) => running.close(reason),

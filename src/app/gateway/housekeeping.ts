@@ -10,7 +10,9 @@ import type { TlsFiles } from '../../link/tls-files.ts';
 export interface HousekeepingParts {
   readonly gateway: Pick<Gateway, 'sweep'>;
   readonly journal: Pick<Journal, 'flush' | 'sweep'>;
-  readonly front: Pick<GrpcFront, 'checkConnections' | 'setCertificate'>;
+  readonly front: Pick<GrpcFront, 'checkConnections'>;
+  /** Servers that take a renewed certificate. */
+  readonly certificateUsers: readonly Pick<GrpcFront, 'setCertificate'>[];
   readonly tls: Pick<TlsFiles, 'check'> | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -77,14 +79,14 @@ export class Housekeeping {
   }
 
   #checkCertificate(): void {
-    const { tls, front, logger } = this.#parts;
+    const { tls, certificateUsers, logger } = this.#parts;
     const found = tls?.check();
     if (found === undefined) return;
     if (found instanceof AppError) {
       logger.log('error', 'certificate_not_usable', { reason: found.message });
       return;
     }
-    front.setCertificate(found);
+    for (const user of certificateUsers) user.setCertificate(found);
     logger.log('info', 'certificate_reloaded');
   }
 }

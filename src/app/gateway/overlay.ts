@@ -1,4 +1,5 @@
 /** The gateway's WireGuard device as the rest of the gateway sees it. */
+import type { DeviceView } from '../api/datapath-view.ts';
 import type { OverlayDevice } from '../../link/gateway.ts';
 import type { DatagramSink, StreamTable } from '../../link/stream-table.ts';
 
@@ -22,6 +23,8 @@ export interface Overlay {
   traffic(): ReadonlyMap<string, PeerTraffic>;
   /** Its figures for Prometheus, as pieces of text. */
   metrics(): Promise<readonly Buffer[]>;
+  /** How packets fare in it. */
+  view(): DeviceView;
   /** Its sockets are open: nobody has set the interface down. */
   isUp(): boolean;
   /** Resolves with the reason when the device has ended: by `close`, or because its interface is gone. */

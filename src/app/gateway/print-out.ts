@@ -46,7 +46,7 @@ export function gatewaySummary(
   stateDirectory: string,
   version: string,
 ): GatewaySummary {
-  const { address, interface: name } = gateway.admin.status();
+  const { address, interface: name, page } = gateway.admin.status();
   const services = [
     ...(gateway.reports.eventPort === undefined ? [] : [`events ${gateway.reports.eventPort}`]),
     ...(gateway.reports.logPort === undefined ? [] : [`kernel logs ${gateway.reports.logPort}`]),
@@ -62,6 +62,7 @@ export function gatewaySummary(
       ['WireGuard', `UDP ${config.wireGuardPort}, advertised as ${config.wireGuardEndpoints.join(', ')}`],
       ['services', services.length === 0 ? 'none' : `${services.join(', ')}, on the overlay address only`],
       ['metrics', metrics === undefined ? 'off' : `http://${metrics}/metrics`],
+      ['page', page ?? 'off'],
       ['state', stateDirectory],
       ['machines', counts.length === 0 ? 'none yet' : counts.join(', ')],
     ],

@@ -18,6 +18,10 @@ import { StreamTable } from '../../link/stream-table.ts';
 import { TlsFiles } from '../../link/tls-files.ts';
 import { firstStart } from '../../link/token-admin.ts';
 import type { PrivateKey } from '../../noise/keys.ts';
+import type { AdminToken } from '../api/access.ts';
+import { streamsView } from '../api/datapath-view.ts';
+import { type GatewayApiServer, serveGatewayApi } from '../api/gateway-api.ts';
+import { isLoopback, type ListenAddress as HttpAddress } from '../http/listen-address.ts';
 import { gatewayMetrics } from '../metrics/gateway-metrics.ts';
 import { serveMetrics } from '../metrics/device-server.ts';
 import { processMetrics } from '../metrics/process-metrics.ts';
@@ -41,6 +45,8 @@ export interface GatewayParts {
   readonly relay?: RelayServer | undefined;
   /** Undefined: no admin socket. */
   readonly adminSocket: string | undefined;
+  /** HTTP API and status page; none when absent. */
+  readonly http?: { readonly address: HttpAddress; readonly token: AdminToken } | undefined;
   /** Makes what is missing in an empty store; token-admin's when absent. */
   readonly firstStart?: typeof firstStart;
   /** For the first start; made up when absent. */
@@ -95,6 +101,7 @@ class Starting {
   readonly #startedAtMs: number;
   readonly #teardown = new Teardown();
   #isStopping = false;
+  #pageUrl: string | undefined;
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
@@ -117,8 +124,17 @@ class Starting {
     this.#teardown.defer('gRPC API', () => front.close(AbortSignal.timeout(DRAIN_MS)));
     const admin = this.#createAdmin(core, reports, followers);
     await this.#openAdminSocket(admin);
+    const http = await this.#openHttp(core, admin, tls);
     const metricsPort = await this.#openMetrics(core, reports, front, admin);
-    const housekeeping = new Housekeeping({ gateway: core.gateway, journal, front, tls, clock, logger });
+    const housekeeping = new Housekeeping({
+      gateway: core.gateway,
+      journal,
+      front,
+      certificateUsers: http ? [front, http.server] : [front],
+      tls,
+      clock,
+      logger,
+    });
     housekeeping.start();
     this.#teardown.defer('housekeeping', () => housekeeping.stop());
     const { gateway, overlay } = core;
@@ -207,6 +223,7 @@ class Starting {
         tunnel: config.tunnel,
         accept: config.accept,
         joinTokensMode: config.joinMode,
+        page: this.#pageUrl ?? null,
         streams: streams.openStreams,
       }),
       onForgotten: (machine) => reports.forget(machine),
@@ -219,6 +236,30 @@ class Starting {
     const socket = new AdminSocket(adminSocket, admin, logger);
     await socket.listen();
     this.#teardown.defer('admin socket', () => socket.close());
+  }
+
+  async #openHttp(
+    { overlay, streams }: Core,
+    admin: Admin,
+    tls: TlsFiles | undefined,
+  ): Promise<GatewayApiServer | undefined> {
+    const { http, clock, logger } = this.#parts;
+    if (!http) return undefined;
+    const api = await serveGatewayApi({
+      ...http,
+      // On loopback nobody listens in, and no certificate has its name.
+      tls: isLoopback(http.address.host) ? undefined : tls?.pair,
+      admin,
+      datapath: () => ({
+        device: overlay.view(),
+        streams: streamsView(streams.counters, streams.openStreams),
+      }),
+      clock,
+      logger,
+    });
+    this.#teardown.defer('HTTP API', () => api.server.close());
+    this.#pageUrl = api.url;
+    return api;
   }
 
   async #openMetrics(

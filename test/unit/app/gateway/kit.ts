@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join as joinPath } from 'node:path';
 import type { TestContext } from 'node:test';
+import { type DeviceView, deviceView } from '../../../../src/app/api/datapath-view.ts';
 import type { GatewayConfig } from '../../../../src/app/gateway/config.ts';
 import type { Overlay, PeerTraffic } from '../../../../src/app/gateway/overlay.ts';
 import { journalReports } from '../../../../src/app/gateway/reports.ts';
@@ -15,6 +16,7 @@ import { DEFAULT_JOURNAL_LIMITS, type Followers, type Journal } from '../../../.
 import { MemoryStore } from '../../../../src/link/memory-store.ts';
 import { SqliteJournal } from '../../../../src/link/sqlite-journal.ts';
 import type { StreamTable } from '../../../../src/link/stream-table.ts';
+import { meteredDevice, meteredOptions } from '../../../kit/metrics.ts';
 import { seededRandom } from '../../../kit/random.ts';
 import { key } from '../../link/provision-kit.ts';
 
@@ -44,6 +46,8 @@ export class FakeOverlay implements Overlay {
   readonly bytes = new Map<string, PeerTraffic>();
   streams: StreamTable | undefined;
   up = true;
+  readonly metered = meteredDevice([]);
+  readonly engine = meteredOptions().engine();
   #end: (reason: string) => void = () => {};
   readonly closed = new Promise<string>((resolve) => (this.#end = resolve));
   readonly sink = { deliver: () => true };
@@ -63,6 +67,13 @@ export class FakeOverlay implements Overlay {
   }
   traffic(): ReadonlyMap<string, PeerTraffic> {
     return this.bytes;
+  }
+  view(): DeviceView {
+    return {
+      ...deviceView(this.name, this.metered, this.engine),
+      publicKey: this.publicKey,
+      peers: this.peers.size,
+    };
   }
   async metrics(): Promise<readonly Buffer[]> {
     return [Buffer.from('fake_device 1\n')];

@@ -1,0 +1,131 @@
+/**
+ * Who may use the HTTP API. The one secret is the admin token, a file that only its owner can read; it comes in the
+ * Authorization header, which no web page can send to another origin by itself: there are no cookies to ride on.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { closeSync, fchmodSync, fstatSync, openSync, readFileSync, writeSync } from 'node:fs';
+import type { IncomingHttpHeaders } from 'node:http';
+import { join } from 'node:path';
+import { AppError } from '../../core/errors.ts';
+import type { Random } from '../../core/random.ts';
+import { isLocalHost } from '../http/host-check.ts';
+
+export const TOKEN_FILE = 'http-token';
+const TOKEN_BYTES = 32;
+const TOKEN_FORM = /^[\w-]{43}$/;
+
+/** The admin token of a state directory, made at the first use. Throws AppError when others can read the file. */
+export class AdminToken {
+  readonly #text: string;
+  readonly #digest: Buffer;
+
+  constructor(text: string) {
+    this.#text = text;
+    this.#digest = digest(text);
+  }
+
+  static ofDirectory(directory: string, random: Random): AdminToken {
+    const path = join(directory, TOKEN_FILE);
+    try {
+      return new AdminToken(create(path, random));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw explain(error, path);
+    }
+    return AdminToken.read(directory);
+  }
+
+  /** Throws AppError `not_found` when there is none yet. */
+  static read(directory: string): AdminToken {
+    const path = join(directory, TOKEN_FILE);
+    let text: string;
+    try {
+      text = readOwn(path);
+    } catch (error) {
+      throw explain(error, path);
+    }
+    if (!TOKEN_FORM.test(text)) {
+      throw new AppError('config', `${path}: not an admin token`, {
+        hint: 'delete the file; the next start makes a new one',
+      });
+    }
+    return new AdminToken(text);
+  }
+
+  /** For the operator's eyes: shown on a terminal, never logged. */
+  reveal(): string {
+    return this.#text;
+  }
+
+  /** Takes the same time whatever is wrong with `text`. */
+  matches(text: string): boolean {
+    return timingSafeEqual(digest(text), this.#digest);
+  }
+
+  toJSON(): string {
+    return '(hidden)';
+  }
+}
+
+/** Why a request is refused, or undefined. Its Authorization header is looked at by `isAuthorized`. */
+export function originProblem(headers: IncomingHttpHeaders, isLocal: boolean): string | undefined {
+  const { host, origin } = headers;
+  if (isLocal && !isLocalHost(host)) return 'this server answers to localhost and to addresses only';
+  const site = headers['sec-fetch-site'];
+  // Set by browsers themselves. Behind a proxy it is right where Origin and Host differ.
+  if (site !== undefined) {
+    return site === 'same-origin' || site === 'none' ? undefined : 'requests of other sites are not answered';
+  }
+  if (origin === undefined) return undefined;
+  const authority = /^https?:\/\/(.+)$/.exec(origin)?.[1];
+  return authority === host ? undefined : 'requests of other sites are not answered';
+}
+
+export function isAuthorized({ authorization = '' }: IncomingHttpHeaders, token: AdminToken): boolean {
+  const [, given] = /^Bearer (\S+)$/i.exec(authorization) ?? [];
+  return given !== undefined && token.matches(given);
+}
+
+function create(path: string, random: Random): string {
+  const bytes = new Uint8Array(TOKEN_BYTES);
+  random.fill(bytes);
+  const text = Buffer.from(bytes).toString('base64url');
+  bytes.fill(0);
+  const fd = openSync(path, 'wx', 0o600);
+  try {
+    // Whatever the umask is.
+    fchmodSync(fd, 0o600);
+    writeSync(fd, `${text}\n`);
+  } finally {
+    closeSync(fd);
+  }
+  return text;
+}
+
+function readOwn(path: string): string {
+  const fd = openSync(path, 'r');
+  try {
+    const { mode } = fstatSync(fd);
+    if ((mode & 0o077) !== 0) {
+      throw new AppError('permission', `${path} has mode ${(mode & 0o777).toString(8)}: others can read it`, {
+        hint: `delete it, the next start makes a new token; or chmod 600 ${path}`,
+      });
+    }
+    return readFileSync(fd, 'utf8').trim();
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function explain(error: unknown, path: string): unknown {
+  if (error instanceof AppError) return error;
+  const { code = '', message } = error as NodeJS.ErrnoException;
+  const kind = code === 'ENOENT' ? 'not_found' : code === 'EACCES' ? 'permission' : 'io';
+  return new AppError(kind, `admin token ${path}: ${code || message}`, {
+    cause: error,
+    hint: 'culvert serve makes it when it starts',
+  });
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

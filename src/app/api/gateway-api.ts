@@ -1,0 +1,70 @@
+/** HTTP API and status page of a gateway. */
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Clock } from '../../core/clock.ts';
+import type { Logger } from '../../core/log.ts';
+import type { TlsPair } from '../../link/tls-files.ts';
+import type { Admin } from '../gateway/admin.ts';
+import { isLoopback, formatListenAddress, type ListenAddress } from '../http/listen-address.ts';
+import type { AdminToken } from './access.ts';
+import type { DatapathView } from './datapath-view.ts';
+import { gatewayRoutes } from './gateway-routes.ts';
+import { LiveFeed } from './live-feed.ts';
+import { readPageFiles } from './page-files.ts';
+import { ApiServer } from './server.ts';
+
+export interface GatewayApiOptions {
+  readonly address: ListenAddress;
+  readonly tls: TlsPair | undefined;
+  readonly token: AdminToken;
+  readonly admin: Admin;
+  readonly datapath: () => DatapathView;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface GatewayApiServer {
+  /** Where it really listens. */
+  readonly address: ListenAddress;
+  /** Of the page. */
+  readonly url: string;
+  readonly server: ApiServer;
+}
+
+/** Watchers are told this often what has changed. */
+const TURN_MS = 2_000;
+
+/** Rejects with AppError when it cannot listen. */
+export async function serveGatewayApi(options: GatewayApiOptions): Promise<GatewayApiServer> {
+  const { admin, datapath, clock, logger } = options;
+  const feed = new LiveFeed({
+    source: {
+      machines: () => admin.machines(),
+      topics: (machines) => ({
+        status: admin.status(machines),
+        datapath: datapath(),
+        tokens: { tokens: admin.tokens() },
+        denied: { denied: admin.denied() },
+      }),
+    },
+    every: (task) => {
+      const timer = setInterval(task, TURN_MS);
+      return () => clearInterval(timer);
+    },
+    wall: () => clock.wall(),
+    pause: () => turn(),
+    onError: (error) => logger.log('error', 'live_feed_failed', { reason: String(error) }),
+  });
+  const server = new ApiServer({
+    ...options,
+    routes: gatewayRoutes({ admin, datapath, feed }),
+    files: readPageFiles(),
+    onChange: () => feed.refresh(),
+  });
+  const address = await server.listen();
+  const text = formatListenAddress(address);
+  logger.log('info', 'http_served', { address: text });
+  if (!isLoopback(address.host) && !options.tls) {
+    logger.log('warn', 'http_exposed', { address: text, reason: 'not a loopback address, and no TLS' });
+  }
+  return { address, url: `${options.tls ? 'https' : 'http'}://${text}/`, server };
+}
