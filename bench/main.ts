@@ -7,10 +7,12 @@ import { handshakeSteps } from '../src/app/bench/handshake.ts';
 import { laneSteps } from '../src/app/bench/lane.ts';
 import { type Row, type Step, formatRow } from '../src/app/bench/measure.ts';
 import { primitiveSteps } from '../src/app/bench/primitives.ts';
+import { benchGrpc } from './e2e/grpc.ts';
 import { benchTunnel } from './e2e/tunnel.ts';
 import { soak } from './e2e/soak.ts';
 import { benchMetrics } from './micro/metrics.ts';
 import { benchOffload } from './micro/offload.ts';
+import { benchStreamBridge } from './micro/stream-bridge.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -44,6 +46,8 @@ const BENCHES: Readonly<Record<string, () => unknown>> = {
   lane: () => run(laneSteps()),
   metrics: () => benchMetrics(say),
   offload: () => benchOffload(say),
+  'stream-bridge': () => benchStreamBridge(say),
+  grpc: () => benchGrpc(options.seconds, say),
   tunnel: () => benchTunnel(options, say),
   soak: () => soak(options.seconds, say),
 };

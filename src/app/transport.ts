@@ -43,6 +43,8 @@ export interface TransportOptions {
   readonly onLaneRestart: (cause: Error) => void;
 }
 
+const TURNS = { soon: queueMicrotask, defer: setImmediate };
+
 /** Whether lanes run in a worker; node:dgram exists on the control thread only. */
 export function isHosted(tuning: Tuning): boolean {
   return tuning.lanes !== 'inline' && tuning.bind !== 'dgram';
@@ -73,7 +75,7 @@ function hosted(options: TransportOptions): Transport {
           gso: tuning.gso,
           gro: tuning.gro,
           policy,
-          ...(streams ? { streams: { defer: setImmediate, watcher: fdWatcher } } : {}),
+          ...(streams ? { streams: { ...TURNS, watcher: fdWatcher } } : {}),
           clock: systemClock,
           after: (ms, task) => void setTimeout(task, ms),
           onRestart: onLaneRestart,
@@ -107,7 +109,7 @@ function linuxBind(
 
 function inlineLane(options: TransportOptions, udp: DatagramPort): Omit<Transport, 'bind'> {
   const { arena, tun, tuning, policy } = options;
-  const streams = options.streams ? inlineStreams(arena, udp, setImmediate) : undefined;
+  const streams = options.streams ? inlineStreams(arena, udp, TURNS) : undefined;
   const { aead } = createTransportAead(arena, {
     wanted: tuning.aead,
     clock: systemClock,

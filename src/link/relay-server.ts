@@ -11,7 +11,7 @@ import type { Logger } from '../core/log.ts';
 import { FrameParser } from './grpc-frame.ts';
 import { STATUS, type Status } from './grpc-status.ts';
 import type { ServedStream } from './http2-carrier.ts';
-import { BlockPool, isWireGuard, PacketQueue, type QueuedDatagram } from './packet-queue.ts';
+import { isWireGuard, PacketQueue, type QueuedDatagram } from './packet-queue.ts';
 import { MAX_PEER_PACKET_SIZE, readPeerPacket, type Slice } from './peer-packet.ts';
 import { createStreamPools, type StreamPools, StreamWriter } from './stream-writer.ts';
 import { CLIENT_CLOSED, type StreamCarrier } from './tunnel-stream.ts';
@@ -74,7 +74,7 @@ export class RelayServer {
   readonly #options: RelayServerOptions;
   readonly #tokenHash: Uint8Array;
   readonly #streams = new Set<RelayStream>();
-  readonly #pools: StreamPools = createStreamPools(new BlockPool());
+  readonly #pools: StreamPools;
   readonly counters: RelayServerCounters = {
     opened: 0,
     refused: 0,
@@ -90,6 +90,7 @@ export class RelayServer {
     if (options.token.length < MIN_RELAY_TOKEN_LENGTH)
       throw new AppError('config', `the relay token has fewer than ${MIN_RELAY_TOKEN_LENGTH} characters`);
     this.#options = options;
+    this.#pools = createStreamPools(options.clock);
     this.#tokenHash = hashOf(options.token);
   }
 

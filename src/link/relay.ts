@@ -8,7 +8,6 @@ import type { Random } from '../core/random.ts';
 import { Deadlines } from '../tunnel/deadlines.ts';
 import { encodeEndpoint, ENDPOINT, GRPC_CARRIER } from '../tunnel/endpoint.ts';
 import type { Status } from './grpc-status.ts';
-import { BlockPool } from './packet-queue.ts';
 import { RelayLane, type RelayContext, type StreamDialer } from './relay-lane.ts';
 import { type DatagramSink, MAX_LANES } from './stream-table.ts';
 import { createStreamPools } from './stream-writer.ts';
@@ -76,7 +75,7 @@ export class Relay {
       clock: options.clock,
       random: options.random,
       deadlines: this.#deadlines,
-      pools: createStreamPools(new BlockPool()),
+      pools: createStreamPools(options.clock),
       counters: this.counters,
       endpoint,
       mayOpen: (lane) => lane === 0 || lane < (this.#lanes[0]?.offered ?? 0),

@@ -2,11 +2,11 @@
  * The gateway's end of WireGuard over gRPC: which streams are open, whose they are, and the datagrams between them and
  * the device. Knows nothing of HTTP/2.
  */
+import { type Clock, systemClock } from '../core/clock.ts';
 import { type Address, formatSocketAddress, parseSocketAddress, type SocketAddress } from '../core/ip.ts';
 import { encodeEndpoint, ENDPOINT, GRPC_CARRIER } from '../tunnel/endpoint.ts';
 import { AllowList } from './allow-list.ts';
 import { STATUS, type Status } from './grpc-status.ts';
-import { BlockPool } from './packet-queue.ts';
 import { createStreamPools, type StreamPools } from './stream-writer.ts';
 import {
   PEER_NOT_ALLOWED,
@@ -64,7 +64,7 @@ export interface OpenRequest {
 
 export class StreamTable {
   readonly #sink: DatagramSink;
-  readonly #pools: StreamPools = createStreamPools(new BlockPool());
+  readonly #pools: StreamPools;
   readonly #allowList = new AllowList();
   /** By part of the address; peers that share it are chained. */
   readonly #peers = new Map<number, TunnelPeer>();
@@ -86,8 +86,9 @@ export class StreamTable {
     ends: { closed: 0, replaced: 0, revoked: 0, protocol_error: 0, shutdown: 0 },
   };
 
-  constructor(sink: DatagramSink) {
+  constructor(sink: DatagramSink, clock: Clock = systemClock) {
     this.#sink = sink;
+    this.#pools = createStreamPools(clock);
   }
 
   /** All known peers have been allowed: from here on an unknown address is refused for good. */

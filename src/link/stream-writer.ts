@@ -1,5 +1,7 @@
 /** Datagrams into one stream: coalesced while the stream takes them, queued while it does not. */
-import { type BlockPool, PacketQueue, type QueuedDatagram } from './packet-queue.ts';
+import type { Clock } from '../core/clock.ts';
+import { InFlight } from './in-flight.ts';
+import { BlockPool, PacketQueue, type QueuedDatagram } from './packet-queue.ts';
 import { FrameParser } from './grpc-frame.ts';
 import {
   MAX_PEER_PACKET_OVERHEAD,
@@ -18,12 +20,6 @@ export interface StreamSender {
 
 /** What HTTP/2 puts into one DATA frame unless told otherwise. */
 const CHUNK_SIZE = 16_384;
-
-/**
- * Bytes on their way into the socket. Enough to keep it busy between two turns of the event loop, little enough to stay
- * below 100 ms on a line of 10 Mbit/s; what exceeds it waits in the queue, which drops.
- */
-export const MAX_IN_FLIGHT: number = 128 * 1024;
 
 /** Chunks that have been written and can be filled again. */
 export class ChunkPool {
@@ -48,10 +44,11 @@ export class ChunkPool {
 export interface StreamPools {
   readonly blocks: BlockPool;
   readonly chunks: ChunkPool;
+  readonly clock: Clock;
 }
 
-export function createStreamPools(blocks: BlockPool): StreamPools {
-  return { blocks, chunks: new ChunkPool() };
+export function createStreamPools(clock: Clock): StreamPools {
+  return { blocks: new BlockPool(), chunks: new ChunkPool(), clock };
 }
 
 export class StreamWriter {
@@ -61,13 +58,12 @@ export class StreamWriter {
   #sender: StreamSender | undefined;
   #chunk: Uint8Array | undefined;
   #used = 0;
-  /** Written chunks not yet gone, oldest first. */
-  readonly #inFlight: Uint8Array[] = [];
-  #inFlightBytes = 0;
+  readonly #inFlight: InFlight;
   readonly #next: QueuedDatagram = { bytes: new Uint8Array(0), at: 0, length: 0 };
 
   constructor(pools: StreamPools) {
     this.#chunks = pools.chunks;
+    this.#inFlight = new InFlight(pools.clock);
     this.queue = new PacketQueue(pools.blocks);
   }
 
@@ -84,8 +80,9 @@ export class StreamWriter {
    * arrive twice, which the receiver's replay window sorts out.
    */
   detach(): void {
-    const chunks = [...this.#inFlight, ...(this.#chunk ? [this.#chunk.subarray(0, this.#used)] : [])];
-    this.#forget();
+    const gathered = this.#chunk?.subarray(0, this.#used);
+    const chunks = this.#forget();
+    if (gathered) chunks.push(gathered);
     this.#sender = undefined;
     if (chunks.length === 0) return;
     const waiting: Uint8Array[] = [];
@@ -102,16 +99,16 @@ export class StreamWriter {
   }
 
   /** Chunks under way may still be read by the old stream, so they do not go back to the pool. */
-  #forget(): void {
-    this.#inFlight.length = 0;
-    this.#inFlightBytes = 0;
+  #forget(): Uint8Array[] {
     this.#chunk = undefined;
     this.#used = 0;
+    return this.#inFlight.clear();
   }
 
   /** Copies the datagram. False when an older one had to go for it. */
   send(bytes: Uint8Array, at: number, length: number): boolean {
-    if (!this.#sender || !this.queue.isEmpty || this.#isFull()) return !this.queue.push(bytes, at, length);
+    if (!this.#sender || !this.queue.isEmpty || this.#inFlight.isFull(this.#used))
+      return !this.queue.push(bytes, at, length);
     this.#append(bytes, at, length);
     return true;
   }
@@ -123,7 +120,6 @@ export class StreamWriter {
     this.#chunk = undefined;
     this.#used = 0;
     this.#inFlight.push(chunk);
-    this.#inFlightBytes += chunk.length;
     this.#sender?.write(chunk);
   }
 
@@ -131,19 +127,14 @@ export class StreamWriter {
   written(): void {
     const chunk = this.#inFlight.shift();
     if (!chunk) return;
-    this.#inFlightBytes -= chunk.length;
     this.#chunks.give(chunk);
     if (this.queue.isEmpty) return;
     this.#drain();
     this.flush();
   }
 
-  #isFull(): boolean {
-    return this.#inFlightBytes + this.#used >= MAX_IN_FLIGHT;
-  }
-
   #drain(): void {
-    while (!this.#isFull() && this.queue.peek(this.#next)) {
+    while (!this.#inFlight.isFull(this.#used) && this.queue.peek(this.#next)) {
       this.#append(this.#next.bytes, this.#next.at, this.#next.length);
       this.queue.drop();
     }

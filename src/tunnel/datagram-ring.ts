@@ -30,7 +30,7 @@ const RECORDS = 256;
 
 const SKIP = 0xffff_ffff;
 
-const CAPACITY: number = 1 << 20;
+const CAPACITY: number = 1 << 21;
 
 /** Bytes in the arena. */
 export const RING_SIZE: number = RECORDS + CAPACITY;

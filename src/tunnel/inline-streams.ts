@@ -1,7 +1,7 @@
 /** Streams beside UDP for lanes that run on the streams' own thread. */
 import type { Arena } from '../core/arena.ts';
 import type { DatagramPort } from './bind.ts';
-import { RingBridge, type StreamBridge } from './stream-bridge.ts';
+import { RingBridge, type RingBridgeOptions, type StreamBridge } from './stream-bridge.ts';
 import { CarrierPort, StreamPort } from './stream-port.ts';
 
 export interface InlineStreams {
@@ -9,18 +9,18 @@ export interface InlineStreams {
   readonly bridge: StreamBridge;
 }
 
-/** `defer` runs a task in a later turn of the event loop. */
+/** `soon` and `defer` as in RingBridgeOptions. */
 export function inlineStreams(
   arena: Arena,
   udp: DatagramPort,
-  defer: (task: () => void) => void,
+  { soon, defer }: Pick<RingBridgeOptions, 'soon' | 'defer'>,
 ): InlineStreams {
   const streams = new StreamPort({
     arena,
     sendErrors: udp.sendErrors,
     wakeStreams: () => defer(bridge.turn),
   });
-  const bridge = new RingBridge({ arena, defer, wakeLane: () => streams.readable() });
+  const bridge = new RingBridge({ arena, soon, defer, wakeLane: () => streams.readable() });
   bridge.use(streams.ringsAt);
   return { port: new CarrierPort(arena, udp, streams), bridge };
 }

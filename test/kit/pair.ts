@@ -81,7 +81,9 @@ export class End {
     this.tun = new MemoryTun(this.arena, name);
     this.bind = new MemoryBind(world.network, this.arena, addresses.map(address));
     const streams =
-      options.hasStreams === true ? inlineStreams(this.arena, this.bind, world.defer) : undefined;
+      options.hasStreams === true
+        ? inlineStreams(this.arena, this.bind, { soon: world.defer, defer: world.defer })
+        : undefined;
     this.streams = streams?.bridge;
     const aead = options.aead?.(this.arena) ?? new NobleTransportAead(this.arena);
     this.device = new Device({

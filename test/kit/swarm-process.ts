@@ -23,7 +23,7 @@ const target: SwarmTarget = {
   joinToken: order.joinToken,
 };
 const PARALLEL = 20;
-const ARENA_BYTES_EACH = 6 << 20;
+const ARENA_BYTES_EACH = 8 << 20;
 const PING_WAIT_MS = 1_000;
 
 const machines = Array.from(

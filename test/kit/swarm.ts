@@ -69,7 +69,7 @@ export class SwarmMachine {
   async connect(target: SwarmTarget, arena: Arena): Promise<void> {
     const link = this.#link as Link;
     const udp = new DgramBind(arena);
-    const streams = inlineStreams(arena, udp, setImmediate);
+    const streams = inlineStreams(arena, udp, { soon: queueMicrotask, defer: setImmediate });
     this.#tun = new MemoryTun(arena, this.uuid, OVERLAY_MTU);
     const lane = {
       arena,

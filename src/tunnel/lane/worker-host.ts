@@ -26,7 +26,7 @@ export interface WorkerHostOptions {
   readonly gro: boolean;
   readonly policy?: LanePolicy;
   /** Carry datagrams of streams, too; the event loop of this thread is needed for that. */
-  readonly streams?: Pick<WorkerStreamsOptions, 'defer' | 'watcher'>;
+  readonly streams?: Pick<WorkerStreamsOptions, 'soon' | 'defer' | 'watcher'>;
   readonly clock: Clock;
   /** Runs a task after so many milliseconds. */
   readonly after: (ms: number, task: () => void) => void;

@@ -10,7 +10,7 @@ import type {
   StreamEvents,
   StreamRequest,
 } from '../../../src/link/relay-lane.ts';
-import { MAX_IN_FLIGHT } from '../../../src/link/stream-writer.ts';
+import { MIN_IN_FLIGHT } from '../../../src/link/in-flight.ts';
 import { FakeClock } from '../../kit/clock.ts';
 import { seededRandom } from '../../kit/random.ts';
 import { datagram, endpointOf, FakeSink, framed, numberOf, unframer } from './stream-kit.ts';
@@ -268,7 +268,7 @@ test('a line that is too slow costs a bounded queue, oldest data dropped', () =>
   const stream = kit.connect();
   stream.isFast = false;
   for (let n = 0; n < 1000; n++) kit.send(n, 1312);
-  assert.ok(stream.numbers.length * 1312 <= MAX_IN_FLIGHT + 16_384);
+  assert.ok(stream.numbers.length * 1312 <= MIN_IN_FLIGHT + 16_384);
   assert.equal(kit.relay.counters.outboundFull, 1000 - stream.numbers.length - DATA_PLACES);
 });
 

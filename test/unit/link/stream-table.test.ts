@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { STATUS } from '../../../src/link/grpc-status.ts';
 import { DATA_PLACES } from '../../../src/link/packet-queue.ts';
-import { MAX_IN_FLIGHT } from '../../../src/link/stream-writer.ts';
+import { MIN_IN_FLIGHT } from '../../../src/link/in-flight.ts';
 import { datagram, endpointOf, framed, TestTable } from './stream-kit.ts';
 
 test('who may not open a stream, and the exact words', () => {
@@ -117,7 +117,7 @@ test('what the old stream had not sent goes out before what waited behind it', (
   const header = gateway.allow('a');
   const first = gateway.open(header);
   first.isFast = false;
-  const inFlight = Math.ceil(MAX_IN_FLIGHT / 16_384);
+  const inFlight = Math.ceil(MIN_IN_FLIGHT / 16_384);
   for (let n = 0; n < inFlight + 5; n++) {
     gateway.send(header, datagram(n, 16_384));
     gateway.table.flush();
@@ -197,7 +197,7 @@ test('a client that does not read costs a bounded queue, oldest data dropped, an
   }
   assert.equal(fast.sent.length, 1000);
   const inFlight = slow.sent.length;
-  assert.ok(inFlight * size <= MAX_IN_FLIGHT + 16_384, String(inFlight));
+  assert.ok(inFlight * size <= MIN_IN_FLIGHT + 16_384, String(inFlight));
   assert.equal(gateway.table.counters.drops.outbound_full, 1000 - inFlight - DATA_PLACES);
   slow.isFast = true;
   slow.take();

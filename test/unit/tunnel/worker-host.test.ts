@@ -35,7 +35,7 @@ function startHost(after: (ms: number, task: () => void) => void = (_ms, task) =
       longestText: 1440,
       gso: true,
       gro: true,
-      streams: { defer: setImmediate, watcher: fdWatcher },
+      streams: { soon: queueMicrotask, defer: setImmediate, watcher: fdWatcher },
       clock: systemClock,
       // A thread that died is replaced without delay here.
       after,
