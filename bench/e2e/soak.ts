@@ -1,77 +1,277 @@
 /**
- * A pair over real time: echoes ten times a second across several rekeys, one side culvert, the other wireguard-go or
- * culvert. For what a fake clock cannot show: that real timers, threads and sockets keep a tunnel up.
+ * `npm run soak [-- --seconds N]`: two culvert-go and one wireguard-go, each in a namespace, each the peer of both
+ * others, with a forwarder between them that loses 2 % and repeats and reorders datagrams. All the while TCP and UDP
+ * flows are held against what was sent, and every now and then something happens: a link goes down, a process is started
+ * anew, a wall clock jumps by hours.
  */
-import { Namespace, joinByVeth } from '../../test/kit/netns.ts';
-import { type Implementation, WIREGUARD_GO, implementationUnderTest } from '../../test/kit/programs.ts';
-import { aim, startPair } from '../../test/interop/sides.ts';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { bringUp, type Side, startAgain } from '../../test/interop/sides.ts';
+import type { FlowReport } from '../../test/kit/flow.ts';
+import type { Weather, Way } from '../../test/kit/forwarder.ts';
+import { joinByVeth, Namespace, requireRoot } from '../../test/kit/netns.ts';
+import { CULVERT_GO, type Implementation, WIREGUARD_GO, WireGuardProcess } from '../../test/kit/programs.ts';
+import { newKeyPair } from '../../test/kit/wg.ts';
+
+const kit = (name: string): string => fileURLToPath(new URL(`../../test/kit/${name}.js`, import.meta.url));
+
+const WEATHER = { loss: 2, duplicates: 1, reordered: 5, delayMs: 30 } as const;
+const NAMES = ['one', 'two', 'three'] as const;
+/** A side that lost its session without knowing is found out in 15 s, and a handshake lost now and then takes 5 more. */
+const MAX_SILENCE_S = 45;
+/** A young process grows by what its compiler and its heap want. */
+const MAX_GROWTH_MIB = 64;
+const HOURS_MS = 3 * 3_600_000;
+
+export interface SoakFlow extends FlowReport {
+  readonly flow: string;
+  /** Longest time without anything coming back, on either protocol. */
+  readonly longestSilenceS: number;
+}
 
 export interface SoakResult {
-  readonly pair: string;
   readonly seconds: number;
-  readonly sent: number;
-  readonly received: number;
-  /** Sessions seen, by the time of their handshake. */
+  readonly events: readonly string[];
+  readonly flows: readonly SoakFlow[];
+  /** Sessions of the first side that were seen. */
   readonly handshakes: number;
-  /** Resident memory of the first side's process in KiB, after a tenth of the time and at the end. */
-  readonly rssKiB: readonly [number, number];
+  /** Of the first side's process: after the first quiet minute (or tenth), and at the end. */
+  readonly rssMib: readonly [number, number];
+  readonly descriptors: readonly [number, number];
+  readonly threads: readonly [number, number];
 }
 
-const SAMPLE_MS = 5_000;
+class Soak {
+  readonly #hub: Namespace = Namespace.create();
+  readonly #spaces: readonly Namespace[] = NAMES.map(() => Namespace.create());
+  readonly #folder: string = mkdtempSync(join(tmpdir(), 'culvert-soak-'));
+  readonly #clockFile: string = join(this.#folder, 'clock');
+  readonly #say: (line: string) => void;
+  #sides: Side[] = [];
+  readonly #watches: FlowWatch[] = [];
+  readonly #events: string[] = [];
+  readonly #handshakes = new Set<number>();
 
-/** Several rekeys need more than 240 s. Throws when an echo is lost or no rekey was seen in 130 s and more. */
-export async function soak(seconds: number, say: (line: string) => void): Promise<SoakResult[]> {
-  const own = implementationUnderTest();
-  const results: SoakResult[] = [];
-  for (const [first, second] of [
-    [own, own],
-    [own, WIREGUARD_GO],
-    [WIREGUARD_GO, own],
-  ] as const) {
-    const result = await soakPair(first, second, seconds);
-    results.push(result);
-    say(JSON.stringify(result));
-    if (result.received < result.sent)
-      throw new Error(`${result.pair}: ${result.sent - result.received} echoes lost`);
-    if (seconds > 130 && result.handshakes < 2) throw new Error(`${result.pair}: no rekey in ${seconds} s`);
+  constructor(say: (line: string) => void) {
+    this.#say = say;
   }
-  return results;
+
+  async begin(): Promise<void> {
+    writeFileSync(this.#clockFile, '0');
+    const env = {
+      NODE_OPTIONS: `--import=file://${kit('clock-jumper')}`,
+      CULVERT_TEST_CLOCK: this.#clockFile,
+    };
+    const implementations: readonly Implementation[] = [CULVERT_GO, CULVERT_GO, WIREGUARD_GO];
+    for (const [i, namespace] of this.#spaces.entries()) {
+      joinByVeth(
+        { namespace: this.#hub, link: `veth${i}`, addresses: [`10.0.${i}.254/24`] },
+        { namespace, link: 'veth', addresses: [`10.0.${i}.1/24`] },
+      );
+      namespace.ip(`route add default via 10.0.${i}.254`);
+      const implementation = implementations[i] as Implementation;
+      this.#sides.push({
+        process: WireGuardProcess.start(implementation, namespace, i === 0 ? { env } : {}),
+        keys: newKeyPair(),
+        port: 10_000 + i,
+        inner4: `192.168.241.${i + 1}`,
+        inner6: `fd00::${i + 1}`,
+      });
+    }
+    await this.#startForwarder();
+    for (const side of this.#sides) await bringUp(side);
+    for (const i of [0, 1, 2]) this.#startFlow(i, (i + 1) % 3);
+  }
+
+  /** A way for each pair of sides; each side's endpoint for a peer is a port of the hub. */
+  async #startForwarder(): Promise<void> {
+    const ways: Way[] = [];
+    for (const side of this.#sides)
+      side.process.wg.set(`private-key ${side.keys.privateKey} listen-port ${side.port}`);
+    for (const [i, j] of [
+      [0, 1],
+      [1, 2],
+      [2, 0],
+    ] as const) {
+      const way = {
+        first: { address: `10.0.${i}.1`, port: 10_000 + i },
+        second: { address: `10.0.${j}.1`, port: 10_000 + j },
+        facingFirst: 20_000 + 10 * i + j,
+        facingSecond: 20_000 + 10 * j + i,
+      };
+      ways.push(way);
+      this.#introduce(i, j, way.facingFirst);
+      this.#introduce(j, i, way.facingSecond);
+    }
+    const weather: Weather = { ...WEATHER, ways };
+    const forwarder = this.#hub.spawn(process.execPath, [kit('forwarder'), JSON.stringify(weather)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    if (forwarder.stdout) await once(forwarder.stdout, 'data');
+  }
+
+  #introduce(i: number, j: number, port: number): void {
+    const [side, peer] = [this.#sides[i], this.#sides[j]] as [Side, Side];
+    const allowed = `${peer.inner4}/32,${peer.inner6}/128`;
+    side.process.wg.set(`peer ${peer.keys.publicKey} allowed-ips ${allowed} endpoint 10.0.${i}.254:${port}`);
+  }
+
+  #startFlow(from: number, to: number): void {
+    const [source, target] = [this.#spaces[from], this.#spaces[to]] as [Namespace, Namespace];
+    const address = (this.#sides[to] as Side).inner4;
+    target.spawn(process.execPath, [kit('flow'), 'serve', address], { stdio: 'inherit' });
+    const sender = source.spawn(process.execPath, [kit('flow'), 'send', address], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const watch = new FlowWatch(`${NAMES[from]} to ${NAMES[to]}`);
+    sender.stdout?.setEncoding('utf8').on('data', (text: string) => watch.read(text));
+    this.#watches.push(watch);
+  }
+
+  async run(seconds: number): Promise<SoakResult> {
+    const quiet = Math.min(60, Math.ceil(seconds / 10));
+    await this.#let(quiet);
+    const before = this.#vitals();
+    const between = Math.max(6, Math.min(45, Math.floor(seconds / 10)));
+    const happenings = this.#happenings();
+    for (let left = seconds - 2 * quiet, i = 0; left > between; left -= between, i++) {
+      const [name, happen] = happenings[i % happenings.length] as (typeof happenings)[number];
+      const start = performance.now();
+      await happen();
+      this.#events.push(name);
+      this.#say(`${Math.round(seconds - quiet - left)} s: ${name}; ${this.#watches.map(String).join('; ')}`);
+      await this.#let(Math.max(1, between - (performance.now() - start) / 1000));
+    }
+    await this.#let(quiet);
+    const after = this.#vitals();
+    return {
+      seconds,
+      events: this.#events,
+      flows: this.#watches.map((watch) => watch.report()),
+      handshakes: this.#handshakes.size,
+      rssMib: [before.rssMib, after.rssMib],
+      descriptors: [before.descriptors, after.descriptors],
+      threads: [before.threads, after.threads],
+    };
+  }
+
+  /** The first side is never started anew: it is the one whose memory and descriptors are watched, and whose clock jumps. */
+  #happenings(): (readonly [string, () => Promise<void>])[] {
+    const link = (i: number) => async (): Promise<void> => {
+      const { process: daemon } = this.#sides[i] as Side;
+      daemon.linkNamespace.ip(`link set ${daemon.link} down`);
+      await pause(3_000);
+      daemon.linkNamespace.ip(`link set ${daemon.link} up`);
+      await daemon.listening((this.#sides[i] as Side).port);
+    };
+    const restart = (i: number) => async (): Promise<void> => {
+      const side = this.#sides[i] as Side;
+      const config = side.process.wg.showconf();
+      await side.process.stop();
+      this.#sides[i] = await startAgain(side, config);
+    };
+    const jump = (offsetMs: number) => (): Promise<void> => {
+      writeFileSync(this.#clockFile, String(offsetMs));
+      process.kill((this.#sides[0] as Side).process.pid(), 'SIGUSR2');
+      return Promise.resolve();
+    };
+    return [
+      ['link of one down and up', link(0)],
+      ['two started anew', restart(1)],
+      ['clock of one jumps 3 h ahead', jump(HOURS_MS)],
+      ['three started anew', restart(2)],
+      ['clock of one jumps 6 h back', jump(-HOURS_MS)],
+      ['link of two down and up', link(1)],
+      ['clock of one is right again', jump(0)],
+    ];
+  }
+
+  async #let(seconds: number): Promise<void> {
+    for (let left = seconds; left > 0; left -= 2) {
+      await pause(1_000 * Math.min(2, left));
+      for (const peer of (this.#sides[0] as Side).process.wg.state().peers) {
+        if (peer.latestHandshake > 0) this.#handshakes.add(peer.latestHandshake);
+      }
+    }
+  }
+
+  #vitals(): { readonly rssMib: number; readonly descriptors: number; readonly threads: number } {
+    const pid = (this.#sides[0] as Side).process.pid();
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    return {
+      rssMib: Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024),
+      descriptors: readdirSync(`/proc/${pid}/fd`).length,
+      threads: Number(/Threads:\s+(\d+)/.exec(status)?.[1]),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([this.#hub, ...this.#spaces].map((namespace) => namespace.close()));
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
 }
 
-async function soakPair(first: Implementation, second: Implementation, seconds: number): Promise<SoakResult> {
-  await using one = Namespace.create();
-  await using two = Namespace.create();
-  joinByVeth(
-    { namespace: one, link: 'veth0', addresses: ['10.99.0.1/24'] },
-    { namespace: two, link: 'veth0', addresses: ['10.99.0.2/24'] },
-  );
-  const pair = await startPair(
-    { implementation: first, namespace: one },
-    { implementation: second, namespace: two },
-  );
-  aim(pair.one, pair.two, '10.99.0.2');
-  const handshakes = new Set<number>();
-  const rss: number[] = [];
-  const sampler = setInterval(() => {
-    const { latestHandshake } = pair.one.process.wg.peer();
-    // Both sides may show a session one second apart; sessions are two minutes apart.
-    if (latestHandshake > 0 && ![...handshakes].some((at) => Math.abs(at - latestHandshake) < 10)) {
-      handshakes.add(latestHandshake);
+/** What one flow reports, and how long it was silent. */
+class FlowWatch {
+  readonly #name: string;
+  #line = '';
+  #last: FlowReport = { tcpBytes: 0, tcpConnections: 0, udpSent: 0, udpReceived: 0, corrupt: 0 };
+  #progressAt = performance.now();
+  #longestSilenceMs = 0;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  read(text: string): void {
+    const lines = (this.#line + text).split('\n');
+    this.#line = lines.pop() ?? '';
+    for (const line of lines) {
+      const report = JSON.parse(line) as FlowReport;
+      const { tcpBytes, udpReceived } = this.#last;
+      if (report.tcpBytes > tcpBytes || report.udpReceived > udpReceived)
+        this.#progressAt = performance.now();
+      this.#longestSilenceMs = Math.max(this.#longestSilenceMs, performance.now() - this.#progressAt);
+      this.#last = report;
     }
-    rss.push(Number(one.exec('ps', ['-o', 'rss=', '-p', `${pair.one.process.pid()}`])));
-  }, SAMPLE_MS);
-  const text = await one.run('ping', ['-n', '-q', '-i', '0.1', '-c', `${seconds * 10}`, pair.two.inner4], {
-    timeoutMs: (seconds + 60) * 1000,
-  });
-  clearInterval(sampler);
-  const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(text) ?? [];
-  await Promise.all([pair.one.process.stop(), pair.two.process.stop()]);
-  return {
-    pair: `${first.name} to ${second.name}`,
-    seconds,
-    sent: Number(sent),
-    received: Number(received),
-    handshakes: handshakes.size,
-    rssKiB: [rss[Math.floor(rss.length / 10)] ?? 0, rss.at(-1) ?? 0],
-  };
+  }
+
+  report(): SoakFlow {
+    return {
+      flow: this.#name,
+      ...this.#last,
+      longestSilenceS: Math.round(this.#longestSilenceMs / 100) / 10,
+    };
+  }
+
+  toString(): string {
+    const { tcpBytes, udpReceived, udpSent, corrupt } = this.#last;
+    return `${this.#name} ${(tcpBytes / 2 ** 20).toFixed(1)} MiB, ${udpReceived}/${udpSent}, ${corrupt} corrupt`;
+  }
+}
+
+/** Throws when a flow was spoiled or silent for too long, or when the first process keeps what it should give back. */
+export async function soak(seconds: number, say: (line: string) => void): Promise<SoakResult> {
+  const missing = requireRoot({ programs: ['wg', 'ss', 'wireguard-go'], tun: true });
+  if (missing !== false) throw new Error(missing);
+  await using stage = new Soak(say);
+  await stage.begin();
+  const result = await stage.run(seconds);
+  say(JSON.stringify(result, undefined, 2));
+  const problems = [
+    ...result.flows.flatMap(({ flow, corrupt, longestSilenceS, tcpBytes, udpReceived }) => [
+      ...(corrupt > 0 ? [`${flow}: ${corrupt} bytes or datagrams were spoiled`] : []),
+      ...(longestSilenceS > MAX_SILENCE_S ? [`${flow}: silent for ${longestSilenceS} s`] : []),
+      ...(tcpBytes === 0 || udpReceived === 0 ? [`${flow}: nothing came through`] : []),
+    ]),
+    ...(result.rssMib[1] - result.rssMib[0] > MAX_GROWTH_MIB ? [`grew to ${result.rssMib[1]} MiB`] : []),
+    ...(result.descriptors[1] > result.descriptors[0] ? [`has ${result.descriptors[1]} descriptors`] : []),
+    ...(result.threads[1] > result.threads[0] ? [`has ${result.threads[1]} threads`] : []),
+  ];
+  if (problems.length > 0) throw new Error(problems.join('\n'));
+  return result;
 }
