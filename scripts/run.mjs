@@ -179,7 +179,7 @@ function main([command = 'start', ...args]) {
     case 'build':
       return;
     case 'start':
-      return run(process.execPath, [join(root, 'bin', 'culvert'), 'demo', ...args]);
+      return run(process.execPath, [join(root, 'bin', 'culvert'), 'serve', '--demo', ...args]);
     case 'test':
       return test(args);
     case 'hardness':

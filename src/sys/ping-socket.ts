@@ -1,27 +1,27 @@
-/** A raw ICMP socket that measures the round trip to one IPv4 address, as ping(8) does. Blocks the calling thread. */
+/** A raw ICMP socket that measures the round trip to one address, as ping(8) does. Blocks the calling thread. */
 import type { Clock } from '../core/clock.ts';
 import { formatAddress, type Address } from '../core/ip.ts';
 import { ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPERM, systemError } from './errno.ts';
 import { libc } from './libc.ts';
 import { Block } from './memory.ts';
 import { POLLIN, PollSet } from './poll.ts';
-import { AF_INET, writeSocketAddress } from './structs.ts';
+import { AF_INET, AF_INET6, writeSocketAddress } from './structs.ts';
 
 const SOCK_RAW = 3;
 const SOCK_NONBLOCK_CLOEXEC = 0o2004000;
-const IPPROTO_ICMP = 1;
 
-/** RFC 792: echo and echo reply. */
+/** RFC 792 and RFC 4443: echo and echo reply have one form. */
 const ICMP = { type: 0, code: 1, checksum: 2, identifier: 4, sequence: 6, headerSize: 8 } as const;
-const ECHO = 8;
-const ECHO_REPLY = 0;
+const ICMP_V4 = { family: AF_INET, protocol: 1, echo: 8, reply: 0 } as const;
+const ICMP_V6 = { family: AF_INET6, protocol: 58, echo: 128, reply: 129 } as const;
 /** 64 bytes with the header, as ping(8) sends. */
 const PAYLOAD_BYTES = 56;
 const MESSAGE_BYTES: number = ICMP.headerSize + PAYLOAD_BYTES;
-/** A raw socket delivers the IPv4 header as well, of up to 60 bytes. */
+/** A raw socket of IPv4 delivers the IP header as well, of up to 60 bytes. */
 const RECEIVE_BYTES = 2048;
 
 export class PingSocket {
+  readonly #icmp: typeof ICMP_V4 | typeof ICMP_V6;
   readonly #fd: number;
   readonly #clock: Clock;
   readonly #poll: PollSet;
@@ -34,7 +34,8 @@ export class PingSocket {
   /** In the namespace of the calling thread. Throws SystemError: EPERM without CAP_NET_RAW. */
   constructor(to: Address, clock: Clock) {
     this.#clock = clock;
-    this.#fd = libc().socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK_CLOEXEC, IPPROTO_ICMP);
+    this.#icmp = to.length === 4 ? ICMP_V4 : ICMP_V6;
+    this.#fd = libc().socket(this.#icmp.family, SOCK_RAW | SOCK_NONBLOCK_CLOEXEC, this.#icmp.protocol);
     if (this.#fd < 0) {
       const errno = libc().errno();
       throw systemError('open ICMP socket', errno, errno === EPERM ? 'it needs CAP_NET_RAW' : undefined);
@@ -75,10 +76,11 @@ export class PingSocket {
   #writeRequest(): void {
     const { u8, view } = this.#send;
     for (let i = ICMP.headerSize; i < MESSAGE_BYTES; i++) u8[i] = i;
-    view.setUint16(ICMP.type, ECHO << 8);
+    view.setUint16(ICMP.type, this.#icmp.echo << 8);
     view.setUint16(ICMP.identifier, this.#identifier);
     view.setUint16(ICMP.sequence, this.#sequence);
     view.setUint16(ICMP.checksum, 0);
+    // For IPv6 the kernel does this, addresses included.
     let sum = 0;
     for (let i = 0; i < MESSAGE_BYTES; i += 2) sum += view.getUint16(i);
     sum = (sum & 0xffff) + (sum >>> 16);
@@ -97,9 +99,9 @@ export class PingSocket {
 
   #isAnswer(): boolean {
     const { u8, view } = this.#receive;
-    const at = ((u8[0] as number) & 15) * 4;
+    const at = this.#icmp === ICMP_V4 ? ((u8[0] as number) & 15) * 4 : 0;
     return (
-      u8[at + ICMP.type] === ECHO_REPLY &&
+      u8[at + ICMP.type] === this.#icmp.reply &&
       view.getUint16(at + ICMP.identifier) === this.#identifier &&
       view.getUint16(at + ICMP.sequence) === this.#sequence
     );

@@ -8,6 +8,8 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { AdminClient } from '../../src/app/gateway/admin-client.ts';
 import type { JoinView, MachineView } from '../../src/app/gateway/admin-views.ts';
+import { statusPath } from '../../src/app/agent/status-socket.ts';
+import { uapiPath } from '../../src/tunnel/uapi-socket.ts';
 import { eventually } from './eventually.ts';
 import { joinByVeth, Namespace } from './netns.ts';
 import { newLinkName } from './programs.ts';
@@ -187,7 +189,12 @@ export class JoinProgram {
     this.namespace = namespace;
     this.uuid = uuid;
     const directory = mkdtempSync(join(tmpdir(), 'culvert-join-'));
-    namespace.defer(() => rmSync(directory, { recursive: true, force: true }));
+    namespace.defer(() => {
+      rmSync(directory, { recursive: true, force: true });
+      // Left behind when it is killed with its namespace.
+      rmSync(statusPath(this.interfaceName), { force: true });
+      rmSync(uapiPath(this.interfaceName), { force: true });
+    });
     const flags = ['--transport', transport, '--interface', this.interfaceName, '--state', directory];
     this.#child = namespace.spawn(CULVERT, ['join', url, '--uuid', uuid, ...flags, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],

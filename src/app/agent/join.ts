@@ -22,7 +22,7 @@ import type { JoinSettings } from './join-settings.ts';
 import type { JoinInputs } from './join-sources.ts';
 import type { MachineIdentity } from './machine-identity.ts';
 import { isOnThisMachine, NetworkWatch } from './network-watch.ts';
-import { addressOf, Overlay, systemLinkSettings } from './overlay.ts';
+import { addressOf, type LinkSettings, Overlay, systemLinkSettings } from './overlay.ts';
 import { OverlayServices } from './overlay-services.ts';
 import type { MachineStatus } from './status.ts';
 import { openStatusSocket, statusPath } from './status-socket.ts';
@@ -41,7 +41,16 @@ export interface JoinOptions {
   readonly trust: TrustStore;
   readonly proxies: ProxySettings;
   readonly logger: Logger;
+  /** Where the interface is made and configured: in another network namespace than the one its datagrams leave by. */
+  readonly place?: Place;
 }
+
+/** Runs a synchronous task in a network namespace. */
+export interface Place {
+  run<Result>(task: () => Result): Result;
+}
+
+const HERE: Place = { run: (task) => task() };
 
 export interface JoinedMachine {
   /** Resolves when the first handshake was answered. */
@@ -58,7 +67,7 @@ const CONNECTION_CHECK_MS = 5_000;
 
 /** Rejects when the interface cannot be had; a gateway that does not answer is asked again for ever. */
 export async function joinGateway(options: JoinOptions): Promise<JoinedMachine> {
-  const { settings, logger } = options;
+  const { settings, logger, place = HERE } = options;
   const hooks = new Hooks({ onUp: settings.onUp, onDown: settings.onDown, logger });
   const firewall = settings.opensFirewall
     ? new FirewallOpening(settings.interfaceName, systemNft)
@@ -73,7 +82,7 @@ export async function joinGateway(options: JoinOptions): Promise<JoinedMachine> 
       mtu: OVERLAY_MTU,
       logger,
       zones: systemZones,
-      openDevice: (wanted) => (running = startDevice({ ...wanted, streams: true })),
+      openDevice: (wanted) => (running = place.run(() => startDevice({ ...wanted, streams: true }))),
       beforeStop: async () => machine?.leave(),
     });
   } catch (error) {
@@ -136,7 +145,7 @@ class Machine {
       interfaceName: settings.interfaceName,
       privateKey: identity.privateKey,
       device: running.device,
-      settings: systemLinkSettings,
+      settings: linkSettingsIn(options.place ?? HERE),
       logger,
     });
     this.#services = new OverlayServices({ exposed: settings.exposed, inputs, logger });
@@ -256,6 +265,13 @@ class Machine {
     }
     await this.#hooks.run(isConnected ? 'up' : 'down', hookVariables(status));
   }
+}
+
+function linkSettingsIn(place: Place): LinkSettings {
+  return {
+    setAddress: (...args) => place.run(() => systemLinkSettings.setAddress(...args)),
+    setUp: (...args) => place.run(() => systemLinkSettings.setUp(...args)),
+  };
 }
 
 function hookVariables(status: MachineStatus): Record<string, string> {

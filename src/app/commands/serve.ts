@@ -10,6 +10,7 @@ import { AdminToken } from '../api/access.ts';
 import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
 import { adminSocketPath } from '../gateway/admin-socket.ts';
 import {
+  bracketed,
   type GatewayConfig,
   type PageConfig,
   type ReportConfig,
@@ -27,8 +28,15 @@ import { formatRelayHint, loadRelayToken } from '../relay/relay-token.ts';
 import { announce, serviceManager } from '../sd-notify.ts';
 import { ownSurroundings, prepareStateDirectory, stateDirectory } from '../state-directory.ts';
 import { version } from '../version.ts';
+import { standardScreen } from '../demo/screen.ts';
+import { type FirstRun, showFirstRun } from '../first-run/first-run.ts';
+import { reportError } from '../report-error.ts';
 
-type ServeCommandFlags = ServeFlags & LogFlags & { readonly relayTo?: string };
+interface ServeCommandFlags extends ServeFlags, LogFlags {
+  readonly relayTo?: string;
+  /** The guided first run. */
+  readonly demo?: boolean;
+}
 
 /** `culvert serve`, which is also `npm start`. */
 export function configureServe(command: Command): void {
@@ -82,7 +90,8 @@ export function configureServe(command: Command): void {
       .option('--interface <name>', 'of the overlay', SERVE_DEFAULTS.interface)
       .option('--relay-to <udp://host:port>', 'let "culvert relay" reach this WireGuard server'),
   )
-    .addOption(new Option('--demo').hideHelp())
+    .addOption(new Option('--demo', 'let two machines of its own join').hideHelp())
+    .addOption(new Option('--no-demo').hideHelp())
     .addHelpText(
       'after',
       `
@@ -125,10 +134,18 @@ async function serve(flags: ServeCommandFlags): Promise<void> {
     target && relayToken !== undefined ? { target, token: relayToken } : undefined,
   );
   const service = serviceManager(process.env);
-  stopOnSignals(gateway);
+  let firstRun: FirstRun | undefined;
+  stopOnSignals({
+    stop: async (reason) => {
+      await firstRun?.close();
+      await gateway.stop(reason);
+    },
+  });
   announce(service, `serves ${config.interfaceName}`);
-  const showsJoin = gateway.isFirstStart || process.stdout.isTTY;
   process.stdout.write(formatSummary(gatewaySummary(gateway, config, directory, version())));
+  firstRun = flags.demo === true ? await tryFirstRun(gateway, config) : undefined;
+  // A service manager's log is no place for a token at every start.
+  const showsJoin = gateway.isFirstStart || process.stdout.isTTY || flags.demo === true;
   if (showsJoin) process.stdout.write(`\n${formatJoin(gateway.admin.join(undefined, false))}`);
   if (relayToken !== undefined)
     process.stdout.write(`\n${formatRelayHint(config.apiUrl, relayToken, flags.relayTo ?? '')}`);
@@ -136,6 +153,22 @@ async function serve(flags: ServeCommandFlags): Promise<void> {
   const reason = await gateway.ended;
   if (ENDING_SIGNALS.some((signal) => signal === reason)) return;
   throw new AppError('io', `the gateway ended: ${reason}`);
+}
+
+/** The gateway serves whatever becomes of it. */
+async function tryFirstRun(gateway: RunningGateway, config: GatewayConfig): Promise<FirstRun | undefined> {
+  const screen = standardScreen();
+  try {
+    if (config.tls) throw new AppError('unavailable', 'with TLS two machines of its own would not trust it');
+    const host = config.api.host ?? '127.0.0.1';
+    const { joinUrl } = gateway.admin.join(undefined, false);
+    const url = `grpc://${bracketed(host)}:${gateway.apiPort}${joinUrl.slice(joinUrl.indexOf('?'))}`;
+    return await showFirstRun({ admin: gateway.admin, url, screen });
+  } catch (error) {
+    screen.clear();
+    process.stdout.write(`\nNo machines of its own: ${reportError(error, 'culvert', process.env).text}`);
+    return undefined;
+  }
 }
 
 async function open(

@@ -31,7 +31,8 @@ export interface TrafficCounters {
 /** One write, and one read at most. */
 const CHUNK_BYTES = 256 << 10;
 
-let pinger: PingSocket | undefined;
+/** By address. */
+const pingers = new Map<string, PingSocket>();
 let closeServer: () => void = () => {};
 let reading: Reading | undefined;
 
@@ -93,7 +94,9 @@ function offer({ address, durationMs }: { address: Address; durationMs: number }
 answerCalls<TrafficCalls>(
   {
     ping: ({ to, timeoutMs }) => {
-      pinger ??= new PingSocket(to, systemClock);
+      const name = formatAddress(to);
+      const pinger = pingers.get(name) ?? new PingSocket(to, systemClock);
+      pingers.set(name, pinger);
       return pinger.ping(timeoutMs);
     },
     offer,
@@ -105,7 +108,7 @@ answerCalls<TrafficCalls>(
     counters: () => ({ ...parseSegments(read('snmp')), overflowed: parseOverflowed(read('dev')) }),
   },
   async () => {
-    pinger?.close();
+    for (const pinger of pingers.values()) pinger.close();
     closeServer();
   },
 );

@@ -3,7 +3,7 @@ import { readlinkSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { systemClock } from '../../../src/core/clock.ts';
 import { SystemError } from '../../../src/core/errors.ts';
-import { parseAddress } from '../../../src/core/ip.ts';
+import { type Address, parseAddress } from '../../../src/core/ip.ts';
 import { NetworkNamespace } from '../../../src/sys/namespace.ts';
 import { PingSocket } from '../../../src/sys/ping-socket.ts';
 import { RouteClient } from '../../../src/sys/route-client.ts';
@@ -61,6 +61,17 @@ describe('network namespaces', { skip: requireRoot() }, () => {
     namespace.run(() => {
       setLoopbackUp();
       const socket = new PingSocket(LOCALHOST, systemClock);
+      for (let i = 0; i < 3; i++) assert.ok((socket.ping(5_000) ?? assert.fail('no answer')) > 0);
+      socket.close();
+    });
+    namespace.close();
+  });
+
+  test('a ping of IPv6 is answered and takes time', () => {
+    const namespace = NetworkNamespace.create();
+    namespace.run(() => {
+      setLoopbackUp();
+      const socket = new PingSocket(parseAddress('::1') as Address, systemClock);
       for (let i = 0; i < 3; i++) assert.ok((socket.ping(5_000) ?? assert.fail('no answer')) > 0);
       socket.close();
     });
