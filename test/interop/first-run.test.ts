@@ -1,10 +1,13 @@
 /** `npm start`: the gateway with its guided first run. */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { statusPath } from '../../src/app/agent/status-socket.ts';
 import { requireRoot } from '../kit/netns.ts';
-import { createSite, GatewayProgram, type Site } from '../kit/gateway-program.ts';
+import { createSite, CULVERT, GatewayProgram, type Site } from '../kit/gateway-program.ts';
 import { TEST_TIMEOUT_MS } from './sides.ts';
 
 const skip = requireRoot({ tun: true, programs: ['ping', 'curl'] });
@@ -30,7 +33,7 @@ describe('culvert serve --demo', { skip, timeout: TEST_TIMEOUT_MS }, () => {
       'what to paste comes last',
     );
     const machines = await gateway.machines();
-    assert.deepEqual(machines.map(({ transport }) => transport).toSorted(), ['grpc', 'udp']);
+    assert.deepEqual(new Set(machines.map(({ transport }) => transport)), new Set(['grpc', 'udp']));
     for (const { address } of machines) {
       assert.equal(site.gateway.try('ping', ['-c', '1', '-w', '5', address]).status, 0, address);
     }
@@ -65,5 +68,30 @@ describe('culvert serve --demo', { skip, timeout: TEST_TIMEOUT_MS }, () => {
     );
     assert.deepEqual(await gateway.machines(), [], 'the other one is gone, too');
     assert.equal(await gateway.end('SIGTERM'), 0);
+  });
+
+  test('without rights it says what is missing and shows the tunnel in memory', () => {
+    const state = mkdtempSync(join(tmpdir(), 'culvert-nobody-'));
+    chownSync(state, 65_534, 65_534);
+    try {
+      const { status, stdout, stderr } = spawnSync(
+        process.execPath,
+        [CULVERT, 'serve', '--demo', '--state', join(state, 'state')],
+        {
+          encoding: 'utf8',
+          uid: 65_534,
+          gid: 65_534,
+          env: { ...process.env, NO_COLOR: '1' },
+        },
+      );
+      assert.equal(status, 0, stderr);
+      assert.match(
+        stdout,
+        /^A gateway needs an interface of its own.*\n.*\/dev\/net\/tun: EACCES\n {2}hint: run as root/m,
+      );
+      assert.match(stdout, /^ {2}throughput +(?!0 )[\d.]+ [kMG]bit\/s /m);
+    } finally {
+      rmSync(state, { recursive: true, force: true });
+    }
   });
 });

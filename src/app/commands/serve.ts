@@ -28,6 +28,7 @@ import { formatRelayHint, loadRelayToken } from '../relay/relay-token.ts';
 import { announce, serviceManager } from '../sd-notify.ts';
 import { ownSurroundings, prepareStateDirectory, stateDirectory } from '../state-directory.ts';
 import { version } from '../version.ts';
+import { runDemo } from '../demo/demo.ts';
 import { standardScreen } from '../demo/screen.ts';
 import { type FirstRun, showFirstRun } from '../first-run/first-run.ts';
 import { reportError } from '../report-error.ts';
@@ -107,7 +108,7 @@ Needs no configuration: makes a key and a join token at its first start and prin
 "culvert token show" prints that again, "culvert machines ls" who has joined. docs/GATEWAY.md has the rest.
 Environment: CULVERT_JOIN_TOKEN (the first token, at the first start)`,
     )
-    .action((flags: ServeCommandFlags) => serve(flags));
+    .action((flags: ServeCommandFlags) => (flags.demo === true ? serveOrShow(flags) : serve(flags)));
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {
@@ -119,6 +120,28 @@ culvert page          address of the status page, signed in
 culvert token show    how to join, again
 culvert machines ls   who has joined
 `;
+
+/** As `npm start`: where a gateway cannot be had, that is said, and the tunnel is shown in memory. */
+async function serveOrShow(flags: ServeCommandFlags): Promise<void> {
+  try {
+    await serve(flags);
+  } catch (error) {
+    const isLack = error instanceof AppError && (error.code === 'permission' || error.code === 'unavailable');
+    if (!isLack) throw error;
+    process.stdout.write(
+      `A gateway needs an interface of its own, and this user cannot make one:\n` +
+        `  ${reportError(error, 'culvert', process.env).text.trimEnd().replaceAll('\n', '\n  ')}\n\n` +
+        `Until then, here is what it is made of, in memory.\n\n`,
+    );
+    await runDemo({
+      screen: standardScreen(),
+      durationMs: 2_000,
+      inMemory: true,
+      program: 'culvert',
+      signal: new AbortController().signal,
+    });
+  }
+}
 
 async function serve(flags: ServeCommandFlags): Promise<void> {
   const config = readServeFlags(flags, ownAddress);
