@@ -90,6 +90,11 @@ export class GatewaySite implements AsyncDisposable {
     this.gateway.exec('nft', ['delete', 'table', 'inet', 'block']);
   }
 
+  /** Runs `culvert machines …` against the running gateway. */
+  machines(...args: readonly string[]): string {
+    return this.gateway.exec(CULVERT, ['machines', ...args, '--state', join(this.directory, 'gateway')]);
+  }
+
   /** Starts a server that ends with the site. */
   spawn(command: string, args: readonly string[]): ChildProcess {
     return this.gateway.spawn(command, args, { stdio: 'ignore' });

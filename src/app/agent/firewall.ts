@@ -5,7 +5,6 @@
 import { execFile } from 'node:child_process';
 import { AppError } from '../../core/errors.ts';
 import { LINK_NAME, TUNNEL_LINK_NAME } from '../../link/constants.ts';
-import { runProgram } from '../programs.ts';
 
 /** nft(8), in JSON (libnftables-json(5)): unlike its own language that has a form for every name. */
 export interface Nft {
@@ -105,29 +104,32 @@ function objects(listing: unknown, kind: string): Record<string, unknown>[] {
 const MAX_LISTING: number = 64 << 20;
 
 export const systemNft: Nft = {
-  apply: (commands) => runProgram('nft', ['-j', '-f', '-'], JSON.stringify({ nftables: commands })),
-  list: (what) =>
-    new Promise((resolve, reject) => {
-      execFile('nft', ['-j', '-a', 'list', what], { maxBuffer: MAX_LISTING }, (error, stdout) => {
-        if (error) {
-          const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-          reject(
-            new AppError(
-              'unavailable',
-              `--open-firewall: nft: ${missing ? 'not found' : error.message.trim()}`,
-              {
-                cause: error,
-                hint: 'it opens nftables; without them leave the flag away',
-              },
-            ),
-          );
-          return;
-        }
-        try {
-          resolve(JSON.parse(stdout) as unknown);
-        } catch (cause) {
-          reject(new AppError('protocol', '--open-firewall: nft printed no JSON', { cause }));
-        }
-      });
-    }),
+  // As an argument: nft cannot read JSON from the kind of pipe that Node makes.
+  apply: async (commands) => void (await run(['-j', JSON.stringify({ nftables: commands })])),
+  list: async (what) => {
+    const text = await run(['-j', '-a', 'list', what]);
+    try {
+      return JSON.parse(text) as unknown;
+    } catch (cause) {
+      throw new AppError('protocol', '--open-firewall: nft printed no JSON', { cause });
+    }
+  },
 };
+
+function run(args: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    execFile('nft', args, { maxBuffer: MAX_LISTING }, (error, stdout, stderr) => {
+      if (!error) {
+        resolve(stdout);
+        return;
+      }
+      const reason = error.code === 'ENOENT' ? 'is not installed' : stderr.trim() || error.message;
+      reject(
+        new AppError('unavailable', `--open-firewall: nft ${reason}`, {
+          cause: error,
+          hint: 'it opens nftables; without them leave the flag away',
+        }),
+      );
+    });
+  });
+}
