@@ -19,9 +19,9 @@ export class DeviceOverlay implements OverlayDevice {
     this.#device = device;
   }
 
-  configure(remove: readonly string[], put: readonly OverlayPeerConfig[]): Promise<void> {
+  async configure(remove: readonly string[], put: readonly OverlayPeerConfig[]): Promise<void> {
     const removals = remove.map((key): PeerChange => ({ publicKey: publicKeyOf(key), remove: true }));
-    return this.#device.configure({ peers: [...removals, ...put.map(peerChange)] });
+    await this.#device.configure({ peers: [...removals, ...put.map(peerChange)] });
   }
 
   peer(publicKey: string): OverlayPeerState | undefined {
