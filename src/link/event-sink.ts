@@ -5,6 +5,7 @@
 import type { handleUnaryCall, Server } from '@grpc/grpc-js';
 import type { Clock } from '../core/clock.ts';
 import { type EventRequest, type EventResponse, EventSinkServiceService } from '../gen/events/events.ts';
+import { guardRefusals } from './grpc-guard.ts';
 import { STATUS, type Status } from './grpc-status.ts';
 import type { Followers, Journal } from './journal.ts';
 import type { SourceResolver } from './source.ts';
@@ -122,6 +123,7 @@ export function addEventSinkService(server: Server, sink: Pick<EventSink, 'publi
     if (status) callback({ code: status.code, details: status.message });
     else callback(null, {});
   };
+  guardRefusals(server);
   server.addService(EventSinkServiceService, { publish });
 }
 

@@ -6,7 +6,7 @@ import type { Server as GrpcServer } from '@grpc/grpc-js';
 import {
   constants,
   createSecureServer,
-  createServer,
+  createServer as createHttp2Server,
   type Http2SecureServer,
   type Http2Server,
   type IncomingHttpHeaders,
@@ -14,15 +14,24 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../core/clock.ts';
 import { AppError } from '../core/errors.ts';
+import { type Connection, ConnectionTable } from './grpc-connections.ts';
 import { GrpcHandoff } from './grpc-handoff.ts';
-import type { Status } from './grpc-status.ts';
+import {
+  FRONT_LIMITS,
+  type FrontCounters,
+  type FrontLimits,
+  MAX_HEADER_BYTES,
+  newFrontCounters,
+} from './grpc-limits.ts';
+import { STATUS, type Status } from './grpc-status.ts';
 import { Http2Carrier, type ServedStream } from './http2-carrier.ts';
 import { RELAY_PATH, RELAY_TOKEN_HEADER, type RelayServer } from './relay-server.ts';
 import { MAX_LANES, type StreamTable } from './stream-table.ts';
 import type { TlsPair } from './tls-files.ts';
+import { AddressLimiter } from './token-bucket.ts';
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR } = constants;
 
@@ -41,16 +50,14 @@ export const STREAM_WINDOW: number = 4 * 1024 * 1024;
 export const SESSION_WINDOW: number = 8 * 1024 * 1024;
 
 const MAX_CONCURRENT_STREAMS = 256;
-const MAX_CONNECTIONS = 16_384;
 const TLS_HANDSHAKE_TIMEOUT_MS = 10_000;
-
-/** Keepalives come every 25 s from each machine; a connection this silent is asked whether it is still there. */
-const PING_AFTER_MS = 60_000;
-const PING_TIMEOUT_MS = 20_000;
-/** Connections without any call are closed. */
-const IDLE_AFTER_MS = 300_000;
 /** A client that does not take its status within this time is cut off. */
 const ENDING_TIMEOUT_MS = 5_000;
+
+const TOO_MANY_CALLS: Status = {
+  code: STATUS.RESOURCE_EXHAUSTED,
+  message: 'too many calls from this address',
+};
 
 export interface GrpcFrontOptions {
   readonly clock: Clock;
@@ -61,15 +68,9 @@ export interface GrpcFrontOptions {
   readonly services: GrpcServer;
   /** PEM; absent: plain HTTP/2. */
   readonly tls?: TlsPair | undefined;
+  readonly limits?: Partial<FrontLimits> | undefined;
   /** Told of every accepted connection, to set its socket options. */
   readonly onSocket?: (socket: Socket) => void;
-}
-
-interface Connection {
-  readonly session: ServerHttp2Session;
-  lastReceivedAt: number;
-  pingSentAt: number | undefined;
-  openCalls: number;
 }
 
 export class GrpcFront {
@@ -77,37 +78,49 @@ export class GrpcFront {
   readonly #streams: StreamTable;
   readonly #relay: RelayServer | undefined;
   readonly #handoff: GrpcHandoff;
-  readonly #server: Http2Server | Http2SecureServer;
-  readonly #connections = new Map<ServerHttp2Session, Connection>();
-  readonly #sockets = new Set<Socket>();
+  /** Listens, and hands on what may stay. */
+  readonly #listener: Server;
+  readonly #http2: Http2Server | Http2SecureServer;
+  readonly #connections: ConnectionTable;
+  readonly #callLimiter: AddressLimiter;
   /** Streams that have been told their status, and when. */
   readonly #ending = new Map<Http2Carrier, number>();
+  readonly counters: FrontCounters = newFrontCounters();
 
   constructor(options: GrpcFrontOptions) {
+    const limits = { ...FRONT_LIMITS, ...options.limits };
     this.#clock = options.clock;
     this.#streams = options.streams;
     this.#relay = options.relay;
-    this.#handoff = new GrpcHandoff(options.services);
+    this.#handoff = new GrpcHandoff(options.services, {
+      clock: options.clock,
+      maxCalls: limits.maxCalls,
+      counters: this.counters.calls,
+      end: (stream, status) => this.#end(stream, status),
+    });
+    this.#connections = new ConnectionTable(options.clock, limits, this.counters);
+    this.#callLimiter = new AddressLimiter(limits.callRate);
     const settings = {
       initialWindowSize: STREAM_WINDOW,
       maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
+      maxHeaderListSize: MAX_HEADER_BYTES,
       enablePush: false,
     };
-    this.#server = options.tls
+    this.#http2 = options.tls
       ? createSecureServer({ ...options.tls, settings, handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS })
-      : createServer({ settings });
-    this.#server.maxConnections = MAX_CONNECTIONS;
-    this.#server.on('connection', (socket: Socket) => {
-      this.#sockets.add(socket);
-      socket.on('close', () => this.#sockets.delete(socket));
-      options.onSocket?.(socket);
-    });
+      : createHttp2Server({ settings });
     // Broken handshakes and connections are the clients' affair.
-    this.#server.on('sessionError', () => {});
-    this.#server.on('session', (session: ServerHttp2Session) => this.#opened(session));
-    this.#server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) =>
+    this.#http2.on('sessionError', () => {});
+    this.#http2.on('session', (session: ServerHttp2Session) => this.#opened(session));
+    this.#http2.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) =>
       this.#call(stream, headers, flags),
     );
+    this.#listener = createServer({ noDelay: true }, (socket) => {
+      socket.on('error', () => {});
+      if (!this.#connections.accept(socket)) return;
+      options.onSocket?.(socket);
+      this.#http2.emit('connection', socket);
+    });
   }
 
   /** Resolves to the address it listens on. Rejects with AppError when it cannot. */
@@ -121,29 +134,33 @@ export class GrpcFront {
             { cause: error },
           ),
         );
-      this.#server.once('error', failed);
-      this.#server.listen(port, host, () => {
-        this.#server.off('error', failed);
-        this.#server.on('error', () => {});
-        resolve(this.#server.address() as AddressInfo);
+      this.#listener.once('error', failed);
+      this.#listener.listen(port, host, () => {
+        this.#listener.off('error', failed);
+        this.#listener.on('error', () => {});
+        resolve(this.#listener.address() as AddressInfo);
       });
     });
   }
 
   /** New connections get the new certificate; those that are open stay. Throws when key and certificate do not match. */
   setCertificate(tls: TlsPair): void {
-    if ('setSecureContext' in this.#server) this.#server.setSecureContext(tls);
+    if ('setSecureContext' in this.#http2) this.#http2.setSecureContext(tls);
   }
 
   get connections(): number {
     return this.#connections.size;
   }
 
-  /** Asks silent connections for a sign of life, cuts dead ones, closes idle ones. To be called every few seconds. */
+  /**
+   * Asks silent connections for a sign of life, cuts dead ones, closes idle ones, ends calls that take too long. To be
+   * called every few seconds.
+   */
   checkConnections(): void {
     const now = this.#clock.now();
     this.#relay?.check();
-    for (const connection of this.#connections.values()) this.#check(connection, now);
+    this.#connections.check();
+    this.#handoff.check();
     for (const [carrier, since] of this.#ending) {
       if (now - since >= ENDING_TIMEOUT_MS) carrier.abort();
     }
@@ -151,14 +168,12 @@ export class GrpcFront {
 
   /** Ends all streams, tells all clients to go away, and waits for them at most until `abort`. */
   async close(abort: AbortSignal): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const closed = new Promise<void>((resolve) => this.#listener.close(() => resolve()));
     this.#streams.close();
     this.#relay?.close();
     // A session that is closing waits for its client's end of the connection; its socket does not.
-    const destroy = () => {
-      for (const socket of this.#sockets) socket.destroy();
-    };
-    for (const session of this.#connections.keys()) session.close();
+    const destroy = () => this.#connections.destroy();
+    for (const session of this.#connections.sessions) session.close();
     if (abort.aborted) destroy();
     else abort.addEventListener('abort', destroy, { once: true });
     await closed;
@@ -167,44 +182,20 @@ export class GrpcFront {
   }
 
   #opened(session: ServerHttp2Session): void {
-    const connection: Connection = {
-      session,
-      lastReceivedAt: this.#clock.now(),
-      pingSentAt: undefined,
-      openCalls: 0,
-    };
-    this.#connections.set(session, connection);
-    session.setLocalWindowSize(SESSION_WINDOW);
-    session.on('close', () => this.#connections.delete(session));
     session.on('error', () => {});
-  }
-
-  #check(connection: Connection, now: number): void {
-    const { session, lastReceivedAt, pingSentAt } = connection;
-    if (session.destroyed) return;
-    if (pingSentAt !== undefined) {
-      if (now - pingSentAt >= PING_TIMEOUT_MS) session.destroy();
-      return;
-    }
-    if (connection.openCalls === 0) {
-      if (now - lastReceivedAt >= IDLE_AFTER_MS) session.close();
-      return;
-    }
-    if (now - lastReceivedAt < PING_AFTER_MS) return;
-    connection.pingSentAt = now;
-    session.ping(() => {
-      connection.pingSentAt = undefined;
-      connection.lastReceivedAt = this.#clock.now();
-    });
+    this.#connections.opened(session);
+    if (!session.destroyed) session.setLocalWindowSize(SESSION_WINDOW);
   }
 
   #call(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number): void {
     const session = stream.session as ServerHttp2Session | undefined;
-    const connection = session && this.#connections.get(session);
-    if (!session || !connection) {
+    const connection = this.#connections.of(session);
+    if (!session || !connection || connection.isCut) {
+      stream.on('error', () => {});
       stream.close(NGHTTP2_NO_ERROR);
       return;
     }
+    connection.hasCalled = true;
     connection.lastReceivedAt = this.#clock.now();
     connection.openCalls++;
     stream.on('close', () => {
@@ -217,9 +208,33 @@ export class GrpcFront {
       const token = firstValue(headers[RELAY_TOKEN_HEADER]);
       const relay = this.#relay;
       this.#serve(stream, flags, connection, {}, (carrier) => relay.open(token, carrier));
-    } else {
+    } else if (this.#callLimiter.allow(connection.source, this.#clock.now())) {
+      // Reset before it was answered: cheap for the client, and a whole call for us (CVE-2023-44487).
+      stream.on('aborted', () => this.#connections.strike(connection));
       this.#handoff.handle(stream, headers, flags, remoteAddress(session.socket));
+    } else {
+      this.counters.calls.rate_limited++;
+      this.#refuse(stream, TOO_MANY_CALLS, connection);
     }
+  }
+
+  #refuse(stream: ServerHttp2Stream, status: Status, connection: Connection): void {
+    stream.on('error', () => {});
+    if (this.#connections.strike(connection)) this.#end(stream, status);
+  }
+
+  /** Ends a call that nobody has answered. What the client still sends is thrown away for a while, then cut off. */
+  #end(stream: ServerHttp2Stream, status: Status): void {
+    if (stream.destroyed) return;
+    const carrier = new Http2Carrier(stream);
+    if (stream.headersSent) {
+      carrier.abort();
+      return;
+    }
+    this.#ending.set(carrier, this.#clock.now());
+    stream.on('close', () => this.#ending.delete(carrier));
+    carrier.end(status);
+    stream.resume();
   }
 
   #tunnel(
@@ -253,10 +268,11 @@ export class GrpcFront {
     stream.on('close', () => this.#ending.delete(carrier));
     const opened = open(carrier);
     if ('code' in opened) {
-      carrier.end(opened);
-      stream.resume();
+      this.#refuse(stream, opened, connection);
       return;
     }
+    this.#connections.tunnelOpened(connection);
+    stream.on('close', () => this.#connections.tunnelClosed(connection));
     carrier.tunnel = opened;
     carrier.accept();
     stream.on('data', (chunk: Buffer) => {

@@ -8,6 +8,7 @@ import type { Random } from '../../core/random.ts';
 import { SERVER_ADDRESS } from '../../link/addresses.ts';
 import { Gateway } from '../../link/gateway.ts';
 import { GrpcFront } from '../../link/grpc-front.ts';
+import { SERVICE_OPTIONS } from '../../link/grpc-limits.ts';
 import { Followers, type Journal } from '../../link/journal.ts';
 import { addProvisionService } from '../../link/provision-service.ts';
 import type { ProvisionSettings } from '../../link/provision-context.ts';
@@ -195,7 +196,7 @@ class Starting {
   }
 
   #createFront({ gateway, streams }: Core, tls: TlsFiles | undefined): GrpcFront {
-    const services = new Server();
+    const services = new Server(SERVICE_OPTIONS);
     addProvisionService(services, gateway);
     const { clock, relay } = this.#parts;
     return new GrpcFront({ clock, streams, services, relay, tls: tls?.pair });

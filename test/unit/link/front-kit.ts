@@ -7,6 +7,7 @@ import {
 } from '../../../src/gen/siderolink/provision.ts';
 import { formatSocketAddress } from '../../../src/core/ip.ts';
 import { callerOf } from '../../../src/link/grpc-handoff.ts';
+import { SERVICE_OPTIONS } from '../../../src/link/grpc-limits.ts';
 import { GrpcFront, type GrpcFrontOptions } from '../../../src/link/grpc-front.ts';
 import { FakeClock } from '../../kit/clock.ts';
 import { TestTable } from './stream-kit.ts';
@@ -26,7 +27,7 @@ export async function startFront(
   gateway = new TestTable(),
 ): Promise<TestFront> {
   const clock = new FakeClock();
-  const services = new Server();
+  const services = new Server(SERVICE_OPTIONS);
   const hanging = { count: 0 };
   services.addService(ProvisionServiceService as ServiceDefinition, provisionService(hanging));
   const front = new GrpcFront({ clock, streams: gateway.table, services, ...more });
