@@ -192,13 +192,17 @@ function main([command = 'start', ...args]) {
         join(root, 'dist', 'test', 'fuzz', 'main.js'),
         ...args,
       ]);
+    case 'bundle':
+      return run(process.execPath, [join(root, 'scripts', 'bundle.mjs'), ...args]);
+    case 'package:deb':
+      return run(process.execPath, [join(root, 'scripts', 'package-deb.mjs'), ...args]);
     case 'docs':
       return run(process.execPath, [join(root, 'scripts', 'docs.mjs'), ...args]);
     case 'check':
       return check();
     default:
       console.error(
-        `culvert: unknown command "${command}"; use start, test, hardness, bench, fuzz, build, docs or check`,
+        `culvert: unknown command "${command}"; use start, test, hardness, bench, fuzz, build, bundle, package:deb, docs or check`,
       );
       process.exit(2);
   }
