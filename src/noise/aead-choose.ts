@@ -56,6 +56,19 @@ export interface AeadOptions {
   readonly factories?: AeadFactories;
 }
 
+/** The backends of `report` again, on another arena. */
+export function recreateTransportAead(
+  arena: Arena,
+  { chosen, longestShort = 0 }: AeadReport,
+  factories: AeadFactories = AEAD_FACTORIES,
+): TransportAead {
+  const [first, second] = chosen.split('+') as AeadName[];
+  const short = factories[first as AeadName](arena);
+  return second === undefined
+    ? short
+    : new CompositeTransportAead(short, factories[second](arena), longestShort);
+}
+
 /**
  * The backend that is wanted, or the best for this machine. Throws AppError `unavailable` when the wanted one does not
  * work here.
@@ -81,11 +94,10 @@ export function createTransportAead(
     });
   }
   const { short, long, longestShort } = choose(working, longestText);
-  const first = factories[short](arena);
-  const aead =
-    long === undefined ? first : new CompositeTransportAead(first, factories[long](arena), longestShort);
-  const report = { chosen: aead.name, sizes: TRIAL_SIZES, candidates };
-  return { aead, report: long === undefined ? report : { ...report, longestShort } };
+  const chosen = long === undefined ? short : `${short}+${long}`;
+  const facts = { chosen, sizes: TRIAL_SIZES, candidates };
+  const report = long === undefined ? facts : { ...facts, longestShort };
+  return { aead: recreateTransportAead(arena, report, factories), report };
 }
 
 interface Measured {

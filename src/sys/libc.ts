@@ -23,6 +23,8 @@ export interface Libc {
   ioctl(fd: number, request: number, argument: number): number;
   fcntl(fd: number, command: number, argument: number): number;
   socket(family: number, type: number, protocol: number): number;
+  /** Writes two descriptors of 32 bits each. */
+  socketpair(family: number, type: number, protocol: number, address: number): number;
   bind(fd: number, address: number, size: number): number;
   connect(fd: number, address: number, size: number): number;
   getsockname(fd: number, address: number, sizeAddress: number): number;
@@ -112,6 +114,7 @@ function bindFunctions(koffi: Koffi): Libc {
     ioctl: (fd, request, argument) => ioctl(fd, request, 'int64_t', argument) as number,
     fcntl: (fd, command, argument) => fcntl(fd, command, 'int64_t', argument) as number,
     socket: library.func('int socket(int family, int type, int protocol)'),
+    socketpair: library.func('int socketpair(int family, int type, int protocol, int64_t address)'),
     bind: library.func('int bind(int fd, int64_t address, uint32_t size)'),
     connect: library.func('int connect(int fd, int64_t address, uint32_t size)'),
     getsockname: library.func('int getsockname(int fd, int64_t address, int64_t size)'),

@@ -101,6 +101,8 @@ export class LinuxDatagrams implements DatagramPort {
   #startWithIpv6 = false;
   /** Messages received and not yet handed out, and how far the first of them was split. */
   #waiting = 0;
+  /** Messages that the last call has written to: an idle tunnel should not touch the others. */
+  #used = RECEIVE_MESSAGES;
   #isFromIpv4 = false;
   #next = 0;
   #split = 0;
@@ -192,11 +194,15 @@ export class LinuxDatagrams implements DatagramPort {
   #receiveFrom(isIpv4: boolean): number {
     const fd = isIpv4 ? this.#ipv4 : this.#ipv6;
     if (fd < 0 || !(isIpv4 ? this.waits.ipv4 : this.waits.ipv6)) return 0;
-    for (let i = 0; i < RECEIVE_MESSAGES; i++) this.#receive.resetForReceive(i);
+    for (let i = 0; i < this.#used; i++) this.#receive.resetForReceive(i);
+    this.#used = 0;
     // A pending error (an ICMP message about an earlier datagram) comes first and is cleared by being read.
     for (let attempt = 0; attempt < 3; attempt++) {
       const count = this.#libc.recvmmsg(fd, this.#receive.address(0), RECEIVE_MESSAGES, MSG_DONTWAIT, 0);
-      if (count >= 0) return count;
+      if (count >= 0) {
+        this.#used = count;
+        return count;
+      }
       if (this.#libc.errno() === EAGAIN) return 0;
     }
     return 0;

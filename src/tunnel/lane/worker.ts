@@ -5,6 +5,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Arena } from '../../core/arena.ts';
 import { systemClock } from '../../core/clock.ts';
+import { SystemError } from '../../core/errors.ts';
 import { createTransportAead } from '../../noise/aead-choose.ts';
 import { fdWatcher } from '../../sys/readiness.ts';
 import { EventFd, POLLIN, PollSet } from '../../sys/poll.ts';
@@ -15,6 +16,7 @@ import { wasmChecksums } from '../../wasm/checksums.ts';
 import { LinuxDatagrams } from '../linux-datagrams.ts';
 import { CarrierPort, StreamPort } from '../stream-port.ts';
 import { Lane } from './lane.ts';
+import { type WarmUpOptions, warmUp } from './warm-up.ts';
 import { type EventMessage, applyCommand, eventSender, wipeKeys } from './link.ts';
 import { ACTIVITY } from './control.ts';
 import { DROP } from './drops.ts';
@@ -70,18 +72,16 @@ class LaneWorker {
     const arena = new Arena(setup.memory);
     this.#u32 = arena.u32;
     this.#takenAt = arena.alloc(4);
-    this.#datagrams = new LinuxDatagrams(arena, {
-      gso: setup.gso,
-      gro: setup.gro,
-      maxWaitMs: MAX_SEND_WAIT_MS,
-    });
+    const datagrams = { gso: setup.gso, gro: setup.gro, maxWaitMs: MAX_SEND_WAIT_MS };
+    this.#datagrams = new LinuxDatagrams(arena, datagrams);
     const streams = this.#createStreams(arena);
     this.#hasStreams = streams !== undefined;
-    const { aead } = createTransportAead(arena, {
+    const { aead, report } = createTransportAead(arena, {
       wanted: setup.aead,
       clock: systemClock,
       longestText: setup.longestText,
     });
+    tryWarmUp({ tunFormat: setup.tunFormat, aead: report, datagrams });
     this.#lane = new Lane({
       arena,
       aead,
@@ -140,6 +140,11 @@ class LaneWorker {
       }
       this.#report();
     }
+  }
+
+  /** What a thread that dies would leave open: its descriptors are those of the process. */
+  close(): void {
+    this.#datagrams.use(-1, -1);
   }
 
   #patienceMs(isBusy: boolean): number {
@@ -231,4 +236,20 @@ class LaneWorker {
   }
 }
 
-if (parentPort) new LaneWorker(parentPort, workerData as WorkerSetup).run();
+/** Without sockets, descriptors or memory to spare the lane starts cold, that is all. */
+function tryWarmUp(options: WarmUpOptions): void {
+  try {
+    warmUp(options);
+  } catch (error) {
+    if (!(error instanceof SystemError || error instanceof RangeError)) throw error;
+  }
+}
+
+if (parentPort) {
+  const worker = new LaneWorker(parentPort, workerData as WorkerSetup);
+  try {
+    worker.run();
+  } finally {
+    worker.close();
+  }
+}
