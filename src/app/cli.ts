@@ -141,6 +141,13 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
     },
   ],
   [
+    'qr',
+    {
+      summary: 'print a configuration file as a QR code for a phone',
+      load: async () => (await import('./commands/qr.ts')).configureQr,
+    },
+  ],
+  [
     'completions',
     {
       summary: 'print a completion script for a shell',
