@@ -48,11 +48,18 @@ export class Http2Carrier implements StreamCarrier {
     this.#stream.write(chunk, this.#written);
   }
 
+  setPaused(isPaused: boolean): void {
+    if (isPaused && this.#status === undefined) this.#stream.pause();
+    else this.#stream.resume();
+  }
+
   end(status: Status): void {
     if (this.#status !== undefined) return;
     this.#status = status;
     const stream = this.#stream;
     if (stream.destroyed) return;
+    // Its end is behind what has not been read.
+    stream.resume();
     this.onEnding();
     if (stream.headersSent) {
       stream.end();

@@ -81,6 +81,11 @@ class Http2RelayStream implements DialedStream {
     this.#stream.write(chunk, this.#written);
   }
 
+  setPaused(isPaused: boolean): void {
+    if (isPaused) this.#stream?.pause();
+    else this.#stream?.resume();
+  }
+
   ping(): void {
     const session = this.#session;
     if (!session || session.destroyed) return;

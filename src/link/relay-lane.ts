@@ -94,6 +94,8 @@ export class RelayLane {
   #openedAt = 0;
   #lastReceivedAt = 0;
   #isPinged = false;
+  /** The device has no room, so nothing is read. */
+  #isPaused = false;
   #isClosed = false;
 
   /** `asksForMore`: tell the gateway that we know more than one stream. */
@@ -158,6 +160,9 @@ export class RelayLane {
       if (!this.#context.sink.deliver(this.#context.endpoint, next.bytes, next.at, next.length)) return;
       this.#inbound.drop();
     }
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#stream?.setPaused(false);
   }
 
   close(): void {
@@ -213,6 +218,9 @@ export class RelayLane {
     counters.rxBytes += slice.length;
     if (this.#inbound.isEmpty && sink.deliver(endpoint, bytes, slice.at, slice.length)) return;
     if (this.#inbound.push(bytes, slice.at, slice.length)) counters.inboundFull++;
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#stream?.setPaused(true);
   }
 
   /** Checked when the time has come, so that a packet costs no timer. */
@@ -250,6 +258,7 @@ export class RelayLane {
     this.#stream = undefined;
     this.#isOpen = false;
     this.#offered = 0;
+    this.#isPaused = false;
     this.#silence.cancel();
     this.#writer.detach();
     stream?.close();

@@ -199,7 +199,8 @@ export class StreamTable {
       const [peer] = this.#waiting;
       if (!peer || !peer.deliverNext(this.#sink)) return;
       this.#waiting.delete(peer);
-      if (!peer.inbound.isEmpty) this.#waiting.add(peer);
+      if (peer.inbound.isEmpty) peer.setPaused(false);
+      else this.#waiting.add(peer);
     }
   }
 
@@ -223,6 +224,8 @@ export class StreamTable {
     if (this.#waiting.size === 0 && this.#sink.deliver(peer.endpoint, bytes, at, length)) return;
     if (peer.inbound.push(bytes, at, length)) this.counters.drops.inbound_full++;
     this.#waiting.add(peer);
+    // What has been read already still comes, and waits for its turn.
+    peer.setPaused(true);
   }
 
   /** The stream is over. One that was replaced does not take its successor along. */

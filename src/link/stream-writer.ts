@@ -16,6 +16,8 @@ import {
 export interface StreamSender {
   /** Sends the bytes and calls `StreamWriter.written` once they have left; until then they must not change. */
   write(chunk: Uint8Array): void;
+  /** While paused nothing is read, and the other side has to wait once HTTP/2's window is used up. */
+  setPaused(isPaused: boolean): void;
 }
 
 /** What HTTP/2 puts into one DATA frame unless told otherwise. */

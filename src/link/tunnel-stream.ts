@@ -107,6 +107,7 @@ export class TunnelPeer {
   readonly #lanes: (Lane | undefined)[] = [];
   #open: Lane[] = [];
   readonly #next: QueuedDatagram = { bytes: new Uint8Array(0), at: 0, length: 0 };
+  #isPaused = false;
 
   constructor(
     address: SocketAddress,
@@ -150,6 +151,7 @@ export class TunnelPeer {
     lane.stream = stream;
     this.#open = this.#lanes.filter((other) => other?.stream !== undefined) as Lane[];
     lane.writer.attach(stream.carrier);
+    if (this.#isPaused) stream.carrier.setPaused(true);
     return replaced;
   }
 
@@ -176,6 +178,13 @@ export class TunnelPeer {
   written(stream: TunnelStream): void {
     const lane = this.#lanes[stream.lane];
     if (lane?.stream === stream) lane.writer.written();
+  }
+
+  /** Of all its streams. */
+  setPaused(isPaused: boolean): void {
+    if (isPaused === this.#isPaused) return;
+    this.#isPaused = isPaused;
+    for (const { stream } of this.#open) stream?.carrier.setPaused(isPaused);
   }
 
   /** Hands the next waiting datagram on; false when the sink has no room. */

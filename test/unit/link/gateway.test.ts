@@ -74,7 +74,7 @@ async function start(more: Partial<GatewayOptions> = {}, store: Store = new Memo
     return answer;
   };
   const isAdmitted = (header: string) =>
-    !('code' in streams.open({ header, lane: 0 }, { write: () => {}, end: () => {} }));
+    !('code' in streams.open({ header, lane: 0 }, { write: () => {}, setPaused: () => {}, end: () => {} }));
   return { gateway, device, clock, streams, store, provision, isAdmitted };
 }
 

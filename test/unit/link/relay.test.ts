@@ -34,6 +34,11 @@ class FakeStream implements DialedStream {
     if (this.isFast) this.events.written();
   }
 
+  isPaused = false;
+  setPaused(isPaused: boolean): void {
+    this.isPaused = isPaused;
+  }
+
   ping(): void {
     this.pings++;
   }
@@ -284,6 +289,21 @@ test('a device that is too slow costs a bounded queue', () => {
     Array.from({ length: DATA_PLACES }, (_, i) => 150 - DATA_PLACES + i),
   );
   assert.equal(kit.relay.counters.inboundFull, 150 - DATA_PLACES);
+});
+
+test('while the device has no room nothing is read', () => {
+  const kit = new TestRelay();
+  const stream = kit.connect();
+  kit.sink.room = 0;
+  for (let n = 0; n < 3; n++) stream.events.received(framed(datagram(n)));
+  assert.ok(stream.isPaused);
+  kit.sink.room = 2;
+  kit.relay.pull();
+  assert.ok(stream.isPaused);
+  kit.sink.room = Infinity;
+  kit.relay.pull();
+  assert.ok(!stream.isPaused);
+  assert.deepEqual(kit.sink.numbers, [0, 1, 2]);
 });
 
 test('a broken message ends the stream, something odd inside a good one does not', () => {

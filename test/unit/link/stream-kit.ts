@@ -61,6 +61,11 @@ export class FakeCarrier implements StreamCarrier {
     if (this.isFast) this.take();
   }
 
+  isPaused = false;
+  setPaused(isPaused: boolean): void {
+    this.isPaused = isPaused;
+  }
+
   /** The wire takes what is pending. */
   take(chunks = Infinity): void {
     for (let i = 0; i < chunks && this.pending > 0; i++) {

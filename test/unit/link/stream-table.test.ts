@@ -8,7 +8,7 @@ import { datagram, endpointOf, framed, TestTable } from './stream-kit.ts';
 test('who may not open a stream, and the exact words', () => {
   const { table } = new TestTable();
   const opened = (header: string | undefined) =>
-    table.open({ header, lane: 0 }, { write: () => {}, end: () => {} });
+    table.open({ header, lane: 0 }, { write: () => {}, setPaused: () => {}, end: () => {} });
   assert.deepEqual(opened(undefined), {
     code: STATUS.UNKNOWN,
     message: 'failed to get peer address from context',
@@ -230,6 +230,30 @@ test('datagrams of one batch share a write', () => {
   gateway.table.flush();
   gateway.table.flush();
   assert.deepEqual([carrier.writes, carrier.sent.length], [1, 10]);
+});
+
+test('when the device has no room, its clients are not read until it has, others are', () => {
+  const gateway = new TestTable();
+  const header = gateway.allow('a');
+  const lanes = [gateway.open(header, 0), gateway.open(header, 1)];
+  const other = gateway.open(gateway.allow('b'));
+  gateway.sink.room = 0;
+  for (let n = 0; n < 3; n++) lanes[0]?.stream?.receive(framed(datagram(n)));
+  lanes.push(gateway.open(header, 2));
+  assert.deepEqual(
+    [...lanes, other].map(({ isPaused }) => isPaused),
+    [true, true, true, false],
+  );
+  gateway.sink.room = 2;
+  gateway.table.pull();
+  assert.ok(
+    lanes.every(({ isPaused }) => isPaused),
+    'one still waits',
+  );
+  gateway.sink.room = Infinity;
+  gateway.table.pull();
+  assert.deepEqual(gateway.sink.numbers, [0, 1, 2]);
+  assert.ok(lanes.every(({ isPaused }) => !isPaused));
 });
 
 test('the largest datagram passes in both directions', () => {

@@ -38,7 +38,10 @@ test('a machine with a stream and no UDP endpoint is connected through gRPC', as
   const { admin, link, overlay } = await start(t);
   await join(link, 1, { wireguardOverGrpc: true });
   const header = overlay.peers.get(key('machine 1'))?.endpoint;
-  const opened = overlay.streams?.open({ header, lane: 0 }, { write: () => {}, end: () => {} });
+  const opened = overlay.streams?.open(
+    { header, lane: 0 },
+    { write: () => {}, setPaused: () => {}, end: () => {} },
+  );
   assert.ok(opened && !('code' in opened));
   overlay.states.set(key('machine 1'), { handshakeAgeMs: 0, udpEndpoint: undefined });
   assert.equal(admin.machine(uuid(1)).transport, 'grpc');

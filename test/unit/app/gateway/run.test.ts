@@ -117,7 +117,10 @@ test('streams end with UNAVAILABLE when the gateway stops, and nothing listens a
   await join(running.gateway, 1, { wireguardOverGrpc: true });
   const header = overlay.peers.get(key('machine 1'))?.endpoint;
   const ends: unknown[] = [];
-  overlay.streams?.open({ header, lane: 0 }, { write: () => {}, end: (status) => ends.push(status) });
+  overlay.streams?.open(
+    { header, lane: 0 },
+    { write: () => {}, setPaused: () => {}, end: (status) => ends.push(status) },
+  );
   await running.stop('SIGTERM');
   assert.equal(await running.ended, 'SIGTERM');
   assert.deepEqual(ends, [{ code: 14, message: 'gateway is shutting down' }]);
