@@ -186,6 +186,8 @@ export async function main(args: readonly string[]): Promise<number> {
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    // `culvert machines`: its help has been printed.
+    if (error instanceof CommanderError && error.code === 'commander.help') return 2;
     const { text, exitCode } = reportError(asUsageError(error), 'culvert', process.env);
     process.stderr.write(text);
     return exitCode;

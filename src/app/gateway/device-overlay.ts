@@ -1,5 +1,5 @@
 /** The overlay as a WireGuard device of this process with a TUN interface. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 import { AppError, SystemError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
@@ -89,10 +89,9 @@ const NO_LINK_LOCAL = 1;
 
 /** Packets that the device does not drop are for the gateway itself, and the kernel shall not pass any on either. */
 function setUpInterface(name: string): void {
-  const settings = { disable_ipv6: 0, forwarding: 0, addr_gen_mode: NO_LINK_LOCAL };
-  for (const [setting, value] of Object.entries(settings)) {
-    writeFileSync(`/proc/sys/net/ipv6/conf/${name}/${setting}`, String(value));
-  }
+  setIpv6(name, 'disable_ipv6', 0);
+  setIpv6(name, 'forwarding', 0);
+  setIpv6(name, 'addr_gen_mode', NO_LINK_LOCAL);
   const routes = new RouteClient();
   try {
     const link = routes.link(name);
@@ -102,6 +101,26 @@ function setUpInterface(name: string): void {
     routes.setLinkUp(link.index, true);
   } finally {
     routes.close();
+  }
+}
+
+/** Containers often have /proc/sys read-only, and the right values all the same. */
+function setIpv6(name: string, setting: string, value: number): void {
+  const path = `/proc/sys/net/ipv6/conf/${name}/${setting}`;
+  try {
+    if (Number(readFileSync(path, 'utf8')) !== value) writeFileSync(path, String(value));
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (setting === 'addr_gen_mode') return;
+    if (code === 'ENOENT') {
+      throw new AppError('unavailable', 'this machine has no IPv6, which the overlay is made of', {
+        cause: error,
+      });
+    }
+    throw new AppError('permission', `${path} cannot be set to ${value}: ${code ?? message}`, {
+      hint: `in a container: --sysctl net.ipv6.conf.all.${setting}=${value}`,
+      cause: error,
+    });
   }
 }
 

@@ -33,10 +33,17 @@ export async function serveEvents(
   return {
     port: bound,
     close: async () => {
-      const drained = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
-      const deadline = setTimeout(() => server.forceShutdown(), DRAIN_MS);
-      await drained;
-      clearTimeout(deadline);
+      await new Promise<void>((resolve) => {
+        // Connections of machines that have gone are cut; the kernel's good-byes to them are not waited for.
+        const deadline = setTimeout(() => {
+          server.forceShutdown();
+          resolve();
+        }, DRAIN_MS);
+        server.tryShutdown(() => {
+          clearTimeout(deadline);
+          resolve();
+        });
+      });
     },
   };
 }

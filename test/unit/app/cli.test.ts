@@ -46,6 +46,15 @@ test('--help lists every command on standard output, and every command has examp
   }
 });
 
+test('a command that has commands of its own prints its help without one', () => {
+  for (const command of ['machines', 'token']) {
+    const { stdout, stderr, status } = culvert([command]);
+    assert.equal(status, 2);
+    assert.equal(stdout, '');
+    assert.equal(stderr, culvert(['help', command]).stdout);
+  }
+});
+
 test('without a command the help goes to standard error', () => {
   const { stdout, stderr, status } = culvert([]);
   assert.equal(status, 2);
@@ -59,6 +68,12 @@ const WRONG: readonly (readonly [string, string, string])[] = [
   ['help shwo', 'culvert: unknown command "shwo"', 'hint: did you mean show?'],
   ['show --jsn', "culvert: unknown option '--jsn'", 'hint: did you mean --json?'],
   ['--frob', "culvert: unknown option '--frob'", 'hint: add --help to see how the command is used'],
+  ['machines lss', "culvert: unknown command 'lss'", 'hint: did you mean ls?'],
+  [
+    'serve --tunnel hnt',
+    'culvert: --tunnel "hnt": expected hint, forced, forbidden',
+    'hint: did you mean hint?',
+  ],
   ['check', "culvert: missing required argument 'file'", 'hint: add --help to see how the command is used'],
   ['show wg0 dmp', 'culvert: show knows no field "dmp"', 'hint: did you mean dump?'],
 ];
