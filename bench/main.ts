@@ -12,6 +12,7 @@ import { benchTunnel } from './e2e/tunnel.ts';
 import { soak } from './e2e/soak.ts';
 import { benchMetrics } from './micro/metrics.ts';
 import { benchOffload } from './micro/offload.ts';
+import { benchProvision } from './micro/provision.ts';
 import { benchStreamBridge } from './micro/stream-bridge.ts';
 
 const { values, positionals } = parseArgs({
@@ -46,6 +47,7 @@ const BENCHES: Readonly<Record<string, () => unknown>> = {
   lane: () => run(laneSteps()),
   metrics: () => benchMetrics(say),
   offload: () => benchOffload(say),
+  provision: () => benchProvision(say),
   'stream-bridge': () => benchStreamBridge(say),
   grpc: () => benchGrpc(options.seconds, say),
   tunnel: () => benchTunnel(options, say),
