@@ -27,7 +27,7 @@ export interface Link {
 export interface ConfiguredLink {
   readonly link: Link;
   readonly endpoint: SocketAddress;
-  /** Of `endpoint`: during a probe a tunnelled link has one that is reached over UDP. */
+  /** How `endpoint` is reached. */
   readonly via: LinkKind;
 }
 

@@ -7,7 +7,7 @@ import { formatSocketAddress, parseSocketAddress, type SocketAddress } from '../
 import type { Random } from '../core/random.ts';
 import type { ProvisionResponse } from '../gen/siderolink/provision.ts';
 import { type Deadline, Deadlines } from '../tunnel/deadlines.ts';
-import { type ConfiguredLink, type Link, readLink } from './agent-link.ts';
+import { type ConfiguredLink, type Link, type LinkKind, readLink } from './agent-link.ts';
 import { Backoff } from './backoff.ts';
 import { PEER_DOWN_AFTER, PROVISION_TIMEOUT } from './constants.ts';
 import { type Transport, TransportPolicy } from './transport-policy.ts';
@@ -15,6 +15,8 @@ import { type Transport, TransportPolicy } from './transport-policy.ts';
 /** What the device says about its one peer. Ages in milliseconds, Infinity for never. */
 export interface LinkObservation {
   readonly handshakeAgeMs: number;
+  /** By which the last handshake was made. */
+  readonly handshakeVia: LinkKind | undefined;
   /** Since anything authentic came from the gateway. */
   readonly receivedAgeMs: number;
   /** For how long data has been sent without any answer; 0 when nothing waits for one. */
@@ -26,8 +28,10 @@ export interface AgentActions {
   provision(id: number, wantsTunnel: boolean): void;
   /** Looks up `host:port`; `resolved` follows. */
   resolve(id: number, endpoint: string): void;
-  /** Makes interface, peer and relay so, leaving alone what is so already, and starts a handshake when told to. */
-  configure(configured: ConfiguredLink, startsHandshake: boolean): void;
+  /** Makes interface, peer and relay so, leaving alone what is so already, and starts a handshake. */
+  configure(configured: ConfiguredLink): void;
+  /** Tries a handshake by way of this UDP endpoint and leaves everything as it is, unless it is answered. */
+  probe(endpoint: SocketAddress): void;
   /** Takes interface and relay away. */
   tearDown(): void;
   /** Undefined while there is no device. */
@@ -95,7 +99,7 @@ export class Agent {
   /** Of the last answer for UDP: where a probe goes. */
   #udpEndpoints: readonly string[] = [];
   #probes = 0;
-  /** The device has been pointed at a UDP endpoint to try it. */
+  /** An initiation is under way over UDP. */
   #isProbeOut = false;
   /** The tunnel is asked for because UDP went silent; if the gateway is silent altogether, it was not UDP's fault. */
   #blamesUdp = false;
@@ -272,7 +276,7 @@ export class Agent {
     this.#configured = configured;
     this.#since = now;
     this.#enter('connecting');
-    this.#actions.configure(configured, true);
+    this.#actions.configure(configured);
     this.#check.arm(now + CHECK_INTERVAL);
   }
 
@@ -287,7 +291,7 @@ export class Agent {
         else if (now - this.#since >= this.#connectTimeout()) this.#unanswered();
         break;
       case 'probing':
-        if (hasShaken && this.#isProbeOut) this.#probeSucceeded(now);
+        if (hasShaken && this.#isProbeOut && seen.handshakeVia === 'udp') this.#probeSucceeded(now);
         else if (now - this.#since >= PROBE_TIMEOUT) this.#probeFailed();
         break;
       case 'up': {
@@ -346,14 +350,13 @@ export class Agent {
   }
 
   #probeResolved(address: SocketAddress | undefined): void {
-    const { link } = this.#configured as ConfiguredLink;
     if (!address) {
       this.#probeFailed();
       return;
     }
     this.#isProbeOut = true;
     this.#since = this.#clock.now();
-    this.#actions.configure({ link, endpoint: address, via: 'udp' }, true);
+    this.#actions.probe(address);
   }
 
   /** A handshake came through over UDP; the gateway is told by asking for UDP. */
@@ -362,11 +365,10 @@ export class Agent {
     this.#provision();
   }
 
-  /** Back into the tunnel, where the session never ended. */
+  /** The session in the tunnel never ended. */
   #probeFailed(): void {
     this.#request++;
     this.#policy.probeFailed();
-    if (this.#isProbeOut) this.#actions.configure(this.#configured as ConfiguredLink, false);
     this.#enter('up');
     this.#armProbe();
   }

@@ -74,6 +74,8 @@ export interface PeerObservation {
    */
   readonly unansweredMs: number;
   readonly endpoint: Endpoint | undefined;
+  /** By which the last handshake was made; undefined when there was none. */
+  readonly handshakeEndpoint: Endpoint | undefined;
 }
 
 /** The parts of a device that the UAPI, the CLI and the metrics use. */

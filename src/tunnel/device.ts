@@ -21,6 +21,7 @@ import type {
   PeerState,
 } from './config.ts';
 import { Deadlines } from './deadlines.ts';
+import { encodeEndpoint, ENDPOINT, type Endpoint } from './endpoint.ts';
 import { HandshakeQueue } from './handshake-queue.ts';
 import { HandshakeStats } from './handshake-stats.ts';
 import { IndexTable } from './index-table.ts';
@@ -235,6 +236,16 @@ export class Device implements Configurable, LaneEvents {
   /** Starts a handshake, unless one was started in the last 5 s; then it follows as soon as may be. */
   startHandshake(publicKey: PublicKey): void {
     this.#peers.get(publicKey.hex)?.startHandshake();
+  }
+
+  /**
+   * Asks the peer for a handshake by way of another endpoint than its own, which follows when it answers; until then
+   * packets go where they went. False when that cannot be done now, as within 5 s of another handshake.
+   */
+  probe(publicKey: PublicKey, endpoint: Endpoint): boolean {
+    const record = new Uint8Array(ENDPOINT.size);
+    encodeEndpoint(endpoint, record, 0);
+    return this.#peers.get(publicKey.hex)?.probe(record) ?? false;
   }
 
   /** Packets dropped since the start, on either plane. */

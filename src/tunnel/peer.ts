@@ -52,6 +52,8 @@ export class Peer implements TimerActions {
   #endpoint: Endpoint | undefined;
   #lastSentHandshakeMs = Number.NEGATIVE_INFINITY;
   #lastHandshakeWallMs = 0;
+  /** By which the last handshake was made. */
+  #handshakeEndpoint: Endpoint | undefined;
   /** Clock.now() of the last handshake, and of the last thing that was authentic. */
   #lastHandshakeMs = Number.NEGATIVE_INFINITY;
   #lastReceivedMs = Number.NEGATIVE_INFINITY;
@@ -208,6 +210,24 @@ export class Peer implements TimerActions {
       if (isRetry || !this.#hasSession(now)) this.timers.handshakePostponed(earliest);
       return;
     }
+    this.#initiate(now);
+  }
+
+  /**
+   * One initiation by way of another endpoint (a record as in endpoint.ts), with everything else left where it is: an
+   * answer makes the peer's endpoint follow, and without one nothing was lost. False when the last handshake message
+   * was too short a time ago, or none can be made.
+   */
+  probe(record: Uint8Array): boolean {
+    const now = this.#context.clock.now();
+    const isTooSoon = now < this.#lastSentHandshakeMs + REKEY_TIMEOUT;
+    if (isTooSoon || !this.timers.isRunning || !this.handshake.isPossible) return false;
+    this.timers.handshakeWanted();
+    this.#initiate(now, record);
+    return true;
+  }
+
+  #initiate(now: number, by?: Uint8Array): void {
     this.#lastSentHandshakeMs = now;
     this.#dropInitiation();
     this.#initiationIndex = this.#context.indices.allocate(this);
@@ -215,7 +235,7 @@ export class Peer implements TimerActions {
     if (!message) return;
     this.#initiatedAtMs = now;
     this.#context.handshakes.initiationsSent++;
-    this.#sendHandshake(message, now);
+    this.#sendHandshake(message, now, by);
     this.timers.handshakeInitiated(now);
     this.#logger.log('debug', 'handshake_initiation_sent');
   }
@@ -308,6 +328,7 @@ export class Peer implements TimerActions {
       receivedAgeMs: now - this.#lastReceivedMs,
       unansweredMs: Math.max(0, now - this.timers.unansweredSince),
       endpoint: this.#endpoint,
+      handshakeEndpoint: this.#handshakeEndpoint,
     };
   }
 
@@ -324,17 +345,19 @@ export class Peer implements TimerActions {
     this.timers.traversal(now);
   }
 
-  #sendHandshake(message: Uint8Array, now: number): void {
+  #sendHandshake(message: Uint8Array, now: number, by?: Uint8Array): void {
     this.cookies.addMacs(message, now);
     this.#handshakeTxBytes += BigInt(message.length);
     this.timers.authenticatedSent();
     this.timers.traversal(now);
-    this.#context.lane.sendHandshake(this.id, message);
+    if (by) this.#context.lane.sendTo(by, message);
+    else this.#context.lane.sendHandshake(this.id, message);
   }
 
   #handshakeComplete(): void {
     this.timers.handshakeComplete();
     this.#lastHandshakeMs = this.#context.clock.now();
+    this.#handshakeEndpoint = this.#endpoint;
     this.#lastHandshakeWallMs = this.#context.clock.wall();
     this.#logger.log('debug', 'handshake_completed');
   }

@@ -6,7 +6,7 @@ import type { Logger } from '../../core/log.ts';
 import type { Random } from '../../core/random.ts';
 import type { ProvisionRequest } from '../../gen/siderolink/provision.ts';
 import { Agent, type AgentActions, type AgentState, type LinkObservation } from '../../link/agent.ts';
-import type { ConfiguredLink, Link } from '../../link/agent-link.ts';
+import type { ConfiguredLink, Link, LinkKind } from '../../link/agent-link.ts';
 import { PROVISION_TIMEOUT } from '../../link/constants.ts';
 import type { DialOptions, DialTarget } from '../../link/dial.ts';
 import { createStreamCall } from '../../link/grpc-front.ts';
@@ -16,6 +16,7 @@ import { callProvision } from '../../link/provision-client.ts';
 import { Relay, type RelayCounters } from '../../link/relay.ts';
 import { relaySource } from '../../link/stream-source.ts';
 import type { Transport } from '../../link/transport-policy.ts';
+import { type Endpoint, GRPC_CARRIER } from '../../tunnel/endpoint.ts';
 import type { StreamBridge } from '../../tunnel/stream-bridge.ts';
 import { Alarm } from '../alarm.ts';
 import type { Overlay } from './overlay.ts';
@@ -137,7 +138,7 @@ export class GatewayLink implements AgentActions {
     );
   }
 
-  configure(configured: ConfiguredLink, startsHandshake: boolean): void {
+  configure(configured: ConfiguredLink): void {
     this.#serial = this.#serial.then(async () => {
       try {
         await this.#options.overlay.apply(configured);
@@ -149,10 +150,14 @@ export class GatewayLink implements AgentActions {
         return;
       }
       if (this.agent.state === 'stopped') return;
-      this.#configureRelay(configured, startsHandshake);
-      if (startsHandshake) this.#options.overlay.startHandshake();
+      this.#configureRelay(configured);
+      this.#options.overlay.startHandshake();
       this.#options.onConfigured(configured.link);
     });
+  }
+
+  probe(endpoint: SocketAddress): void {
+    this.#options.overlay.probe(endpoint);
   }
 
   tearDown(): void {
@@ -160,21 +165,22 @@ export class GatewayLink implements AgentActions {
   }
 
   observe(): LinkObservation | undefined {
-    return this.#options.overlay.observe();
+    const seen = this.#options.overlay.observe();
+    return seen && { ...seen, handshakeVia: carrierName(seen.handshakeEndpoint) };
   }
 
   // The relay.
 
   /**
-   * A link through the tunnel has a relay, also while UDP is tried beside it. A new answer means that the old stream was
-   * of no use, or that the gateway knows it no more: it is opened anew.
+   * A link through the tunnel has a relay. A new answer means that the old stream was of no use, or that the gateway
+   * knows it no more: it is opened anew.
    */
-  #configureRelay({ link, endpoint, via }: ConfiguredLink, startsHandshake: boolean): void {
+  #configureRelay({ link, endpoint }: ConfiguredLink): void {
     if (link.kind === 'udp') {
       this.#closeRelay();
       return;
     }
-    if (via === 'udp' || (this.#relay && (this.#relayLink === link || !startsHandshake))) return;
+    if (this.#relay && this.#relayLink === link) return;
     this.#closeRelay();
     const { target, dialOptions, bridge, clock, random, streams, logger } = this.#options;
     const relay = new Relay({
@@ -213,4 +219,9 @@ export class GatewayLink implements AgentActions {
     if (!address) throw new Error('the resolver gave no address');
     return { address, port: Number(endpoint.slice(colon + 1)) };
   }
+}
+
+/** What carries datagrams to this endpoint. */
+export function carrierName(endpoint: Endpoint | undefined): LinkKind | undefined {
+  return endpoint && (endpoint.carrier === GRPC_CARRIER ? 'grpc' : 'udp');
 }

@@ -9,14 +9,14 @@ import type { Link } from '../../link/agent-link.ts';
 import { authorityOf } from '../../link/grpc-client.ts';
 import type { ProxySettings } from '../../link/proxy.ts';
 import { fdWatcher } from '../../sys/readiness.ts';
-import { formatEndpoint, GRPC_CARRIER } from '../../tunnel/endpoint.ts';
+import { formatEndpoint } from '../../tunnel/endpoint.ts';
 import { publicKeyOf } from '../public-key.ts';
 import { type RunningDevice, startDevice } from '../runtime.ts';
 import { serveDevice, type ServedDevice } from '../serve-device.ts';
 import { version } from '../version.ts';
 import { systemZones } from '../zones.ts';
 import { FirewallOpening, systemNft } from './firewall.ts';
-import { GatewayLink } from './gateway-link.ts';
+import { carrierName, GatewayLink } from './gateway-link.ts';
 import { Hooks } from './hooks.ts';
 import type { JoinSettings } from './join-settings.ts';
 import type { JoinInputs } from './join-sources.ts';
@@ -219,7 +219,7 @@ class Machine {
       state: agent.state,
       isConnected: this.#isConnected,
       problem: problem ?? null,
-      transport: !hasShaken ? null : seen.endpoint?.carrier === GRPC_CARRIER ? 'grpc' : 'udp',
+      transport: hasShaken ? (carrierName(seen.endpoint) ?? null) : null,
       wantedTransport: settings.transport,
       gateway: authorityOf(url),
       isPlaintext: url.isPlaintext,

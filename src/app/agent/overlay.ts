@@ -1,6 +1,6 @@
 /** The interface of the overlay: a WireGuard device with one peer, the gateway, reached by UDP or by streams. */
 import { AppError, SystemError } from '../../core/errors.ts';
-import { type Address, formatAddress, parseAddress } from '../../core/ip.ts';
+import { type Address, formatAddress, parseAddress, type SocketAddress } from '../../core/ip.ts';
 import type { Logger } from '../../core/log.ts';
 import type { ConfiguredLink, Link } from '../../link/agent-link.ts';
 import { OVERLAY_KEEPALIVE_S, OVERLAY_MTU } from '../../link/constants.ts';
@@ -8,7 +8,7 @@ import { parseKeyBytes, type PrivateKey, PublicKey } from '../../noise/keys.ts';
 import { EADDRNOTAVAIL, EEXIST } from '../../sys/errno.ts';
 import { RouteClient } from '../../sys/route-client.ts';
 import type { DeviceChange, DeviceState, PeerObservation } from '../../tunnel/config.ts';
-import { GRPC_CARRIER } from '../../tunnel/endpoint.ts';
+import { type Endpoint, GRPC_CARRIER } from '../../tunnel/endpoint.ts';
 
 /** The parts of tunnel.Device in use here. */
 export interface OverlayDevice {
@@ -16,6 +16,7 @@ export interface OverlayDevice {
   state(): DeviceState;
   observe(publicKey: PublicKey): PeerObservation | undefined;
   startHandshake(publicKey: PublicKey): void;
+  probe(publicKey: PublicKey, endpoint: Endpoint): boolean;
 }
 
 /** The interface's addresses and flags. */
@@ -92,6 +93,11 @@ export class Overlay {
 
   startHandshake(): void {
     if (this.#publicKey) this.#device.startHandshake(this.#publicKey);
+  }
+
+  /** Tries a handshake over UDP beside the tunnel. */
+  probe({ address, port }: SocketAddress): void {
+    if (this.#publicKey) this.#device.probe(this.#publicKey, { address, port, scope: 0, carrier: 0 });
   }
 
   observe(): PeerObservation | undefined {

@@ -15,6 +15,7 @@ test('observe: an unknown peer is undefined, a new one has never been heard from
     receivedAgeMs: Infinity,
     unansweredMs: 0,
     endpoint: bob.endpoint,
+    handshakeEndpoint: undefined,
   });
 });
 
@@ -83,4 +84,42 @@ test('start a handshake: at once, or when five seconds have passed since the las
   alice.device.startHandshake(bob.publicKey);
   assert.equal(wire.initiations(alice).length, 2);
   alice.device.startHandshake(new Stranger(world, bob).publicKey);
+});
+
+test('probe: an endpoint that answers becomes the peer’s, one that does not changes nothing', async () => {
+  const { world, wire, alice, bob, toBob } = await connectedPair();
+  const elsewhere = { ...bob.endpoint, port: bob.endpoint.port + 1 };
+  world.advance(REKEY_TIMEOUT);
+  const before = seen(alice, bob);
+  assert.ok(alice.device.probe(bob.publicKey, elsewhere));
+  world.settle();
+  assert.deepEqual(seen(alice, bob), {
+    ...before,
+    receivedAgeMs: REKEY_TIMEOUT,
+    handshakeAgeMs: REKEY_TIMEOUT,
+  });
+  assert.deepEqual(before.handshakeEndpoint, before.endpoint);
+  const packet = toBob();
+  alice.send(packet);
+  assert.deepEqual(bob.received(), [packet]);
+  // Without an answer the handshake goes on where the peer is known to be.
+  world.advance(REKEY_TIMEOUT + 333);
+  assert.equal(wire.initiations(alice).length, 2);
+  assert.ok(seen(alice, bob).handshakeAgeMs <= 333);
+  world.advance(REKEY_TIMEOUT);
+  assert.ok(alice.device.probe(bob.publicKey, bob.endpoint));
+  world.settle();
+  assert.equal(seen(alice, bob).handshakeAgeMs, 0);
+});
+
+test('probe: not within five seconds of another handshake, and of known peers only', async () => {
+  const { world, alice, bob } = await connectedPair();
+  assert.ok(!alice.device.probe(bob.publicKey, bob.endpoint));
+  world.advance(REKEY_TIMEOUT);
+  assert.ok(!alice.device.probe(new Stranger(world, bob).publicKey, bob.endpoint));
+  assert.ok(alice.device.probe(bob.publicKey, bob.endpoint));
+  assert.ok(!alice.device.probe(bob.publicKey, bob.endpoint));
+  await alice.device.down();
+  world.advance(REKEY_TIMEOUT);
+  assert.ok(!alice.device.probe(bob.publicKey, bob.endpoint));
 });

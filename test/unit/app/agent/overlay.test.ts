@@ -28,6 +28,7 @@ class TestOverlay implements LinkSettings {
   readonly log: string[] = [];
   readonly changes: DeviceChange[] = [];
   readonly handshakes: string[] = [];
+  readonly probes: string[] = [];
   readonly overlay: Overlay;
 
   constructor() {
@@ -40,6 +41,10 @@ class TestOverlay implements LinkSettings {
       state: () => ({ privateKey: undefined, publicKey: undefined, listenPort: 0, fwmark: 0, peers: [] }),
       observe: () => undefined,
       startHandshake: (publicKey) => this.handshakes.push(publicKey.base64),
+      probe: (publicKey, endpoint) => {
+        this.probes.push(`${publicKey.base64} ${formatEndpoint(endpoint)} ${endpoint.carrier}`);
+        return true;
+      },
     };
     this.overlay = new Overlay({
       interfaceName: 'over0',
@@ -93,7 +98,9 @@ test('between UDP and the tunnel only the endpoint changes: sessions and interfa
   kit.log.length = 0;
   const label = '[fdae:41e4:649b:9304::9]:50889';
   await kit.apply({ kind: 'grpc', peerAddrPort: label }, label, 'grpc');
-  await kit.apply({ kind: 'grpc', peerAddrPort: label }, '10.0.0.1:50180', 'udp');
+  kit.overlay.probe(parseSocketAddress('10.0.0.1:50180') as SocketAddress);
+  assert.deepEqual([kit.log, kit.probes], [['configure'], [`${key('server')} 10.0.0.1:50180 0`]]);
+  await kit.apply({}, '10.0.0.1:50180', 'udp');
   assert.deepEqual(kit.log, ['configure', 'configure']);
   for (const [i, carrier] of [
     [1, 1],
@@ -125,6 +132,7 @@ test('another address replaces the old one, another server key the old peer', as
 test('before the first link there is nothing to see and nobody to greet', () => {
   const kit = new TestOverlay();
   kit.overlay.startHandshake();
-  assert.deepEqual([kit.overlay.observe(), kit.handshakes], [undefined, []]);
+  kit.overlay.probe(parseSocketAddress('10.0.0.1:50180') as SocketAddress);
+  assert.deepEqual([kit.overlay.observe(), kit.handshakes, kit.probes], [undefined, [], []]);
   assert.deepEqual(kit.overlay.transferred(), { receivedBytes: 0, sentBytes: 0 });
 });
