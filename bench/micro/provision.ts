@@ -65,7 +65,7 @@ export async function benchProvision(say: (line: string) => void): Promise<Provi
     await front.close(AbortSignal.timeout(1_000));
     return results;
   } finally {
-    store.close();
+    await store.close();
     rmSync(directory, { recursive: true });
   }
 }
