@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test, type TestContext } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { eventually } from '../kit/eventually.ts';
 import type { Flood, FloodKind, FloodReport } from '../kit/flooder.ts';
@@ -37,7 +38,7 @@ class Siege {
     return (this.#pair as { two: Side }).two;
   }
 
-  async begin(): Promise<number> {
+  async begin(env: Readonly<Record<string, string>> = {}): Promise<number> {
     joinByVeth(
       { namespace: this.victimSpace, link: 'friend', addresses: ['10.0.0.1/24'] },
       { namespace: this.friendSpace, link: 'veth', addresses: ['10.0.0.2/24'] },
@@ -52,7 +53,7 @@ class Siege {
     this.attackerSpace.ip('route add local 10.9.0.0/16 dev lo');
     this.victimSpace.ip('route add 10.9.0.0/16 via 10.0.1.2');
     this.#pair = await startPair(
-      { implementation: CULVERT_GO, namespace: this.victimSpace },
+      { implementation: CULVERT_GO, namespace: this.victimSpace, env },
       { implementation: CULVERT_GO, namespace: this.friendSpace },
     );
     this.victim.process.wg.set(`peer ${this.attackerKeys.publicKey} allowed-ips 192.168.241.99/32`);
@@ -114,26 +115,43 @@ function watch(siege: Siege): Watch {
   };
 }
 
-const FLOODS: readonly (readonly [FloodKind, number, string])[] = [
-  ['random', 400_000, 'random bytes'],
-  ['initiations', 400_000, 'initiations with a right mac1 from one address'],
-  ['spoofed-initiations', 400_000, 'initiations with a right mac1 from 2048 addresses'],
-  ['replay', 400_000, 'one packet of a real session, replayed'],
-  ['oversized', 100_000, 'datagrams of 65,507 bytes of each type'],
+interface Scene {
+  readonly kind: FloodKind;
+  readonly count: number;
+  readonly what: string;
+  /** Where the victim moves packets. */
+  readonly lanes?: 'inline';
+}
+
+const SCENES: readonly Scene[] = [
+  { kind: 'random', count: 400_000, what: 'random bytes' },
+  { kind: 'initiations', count: 400_000, what: 'initiations with a right mac1 from one address' },
+  { kind: 'initiations', count: 200_000, what: 'the same, without a lane thread,', lanes: 'inline' },
+  {
+    kind: 'spoofed-initiations',
+    count: 400_000,
+    what: 'initiations with a right mac1 from 16,384 addresses',
+  },
+  { kind: 'replay', count: 400_000, what: 'one packet of a real session, replayed,' },
+  { kind: 'oversized', count: 100_000, what: 'datagrams of 65,507 bytes of each type' },
 ];
 
-for (const [kind, count, what] of FLOODS) {
+for (const { kind, count, what, lanes } of SCENES) {
   test(
     `a flood of ${what} stops nobody else, costs little memory, and is over when it is over`,
     options,
     async (t) => {
       await using siege = new Siege();
-      await siege.begin();
+      const pid = await siege.begin(lanes === undefined ? {} : { CULVERT_LANES: lanes });
       const idleMib = siege.residentMib();
       const seen = watch(siege);
-      const report = await siege.flood(kind, count);
+      const flood = siege.flood(kind, count);
+      await pause(1_000);
+      // Whoever administers the device is served meanwhile.
+      assert.equal(siege.victim.process.wg.state().peers.length, 2);
+      const report = await flood;
       const { sent, answered, peakMib } = seen.stop();
-      tell(t, { kind, ...report, pingsSent: sent, pingsAnswered: answered, idleMib, peakMib });
+      tell(t, { kind, lanes, ...report, pingsSent: sent, pingsAnswered: answered, idleMib, peakMib });
       assert.ok(report.sent > count / 2, 'the attacker has sent what it should');
       assert.ok(
         sent > 0 && answered >= sent / 2,
@@ -142,6 +160,7 @@ for (const [kind, count, what] of FLOODS) {
       assert.ok(peakMib - idleMib < MAX_GROWTH_MIB, `grew from ${idleMib} to ${peakMib} MiB`);
       // At once: the first echo behind the flood is answered, and those that follow.
       await ping(siege.friendSpace, siege.victim.inner4, { count: 50, flood: true });
+      assert.equal(siege.victim.process.pid(), pid, 'the process is the same');
     },
   );
 }

@@ -56,6 +56,8 @@ export interface FloodReport {
 }
 
 const VARIANTS = 2048;
+/** More than the tables of a device hold. */
+const SPOOFED_SOURCES = 16_384;
 const MAX_IPV4_PAYLOAD = 65_507;
 const OVERSIZED_VARIANTS = 5;
 const BURST = 64;
@@ -75,7 +77,8 @@ class Flooder {
     this.#remote = new PublicKey(new Uint8Array(Buffer.from(flood.publicKey, 'base64')));
     this.#datagrams.use(new UdpSocket(4, 0).fd, -1);
     const isSpoofed = flood.kind === 'spoofed-initiations';
-    for (let i = 0; i < (isSpoofed ? VARIANTS : 1); i++) this.#records.push(this.#record(i, isSpoofed));
+    for (let i = 0; i < (isSpoofed ? SPOOFED_SOURCES : 1); i++)
+      this.#records.push(this.#record(i, isSpoofed));
   }
 
   async run(): Promise<FloodReport> {
