@@ -154,7 +154,7 @@ for (const { kind, count, what, lanes } of SCENES) {
       tell(t, { kind, lanes, ...report, pingsSent: sent, pingsAnswered: answered, idleMib, peakMib });
       assert.ok(report.sent > count / 2, 'the attacker has sent what it should');
       assert.ok(
-        sent > 0 && answered >= sent / 2,
+        sent > 0 && answered >= sent / 4,
         `${answered} of ${sent} echoes were answered during the flood`,
       );
       assert.ok(peakMib - idleMib < MAX_GROWTH_MIB, `grew from ${idleMib} to ${peakMib} MiB`);
