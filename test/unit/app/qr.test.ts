@@ -40,7 +40,7 @@ function modulesOf(text: string): boolean[][] {
     .trimEnd()
     .split('\n')
     .flatMap((line) => {
-      const characters = [...line];
+      const characters = line.split('');
       return [
         characters.map((character) => character === ' ' || character === '▄'),
         characters.map((character) => character === ' ' || character === '▀'),
