@@ -11,6 +11,7 @@ import { benchGrpc } from './e2e/grpc.ts';
 import { benchTunnel } from './e2e/tunnel.ts';
 import { soak } from './e2e/soak.ts';
 import { benchMetrics } from './micro/metrics.ts';
+import { benchPeers } from './micro/peers.ts';
 import { benchOffload } from './micro/offload.ts';
 import { benchProvision } from './micro/provision.ts';
 import { benchStreamBridge } from './micro/stream-bridge.ts';
@@ -46,6 +47,7 @@ const BENCHES: Readonly<Record<string, () => unknown>> = {
   handshake: () => run(handshakeSteps()),
   lane: () => run(laneSteps()),
   metrics: () => benchMetrics(say),
+  peers: () => benchPeers(say),
   offload: () => benchOffload(say),
   provision: () => benchProvision(say),
   'stream-bridge': () => benchStreamBridge(say),

@@ -2,6 +2,7 @@
  * TUN-to-TUN traffic between two namespaces joined by a veth pair, for several implementations in one run: what a user
  * feels. Each implementation runs at both ends. Figures of one run may be compared; those of two runs may not.
  */
+import { readFileSync } from 'node:fs';
 import { Namespace, joinByVeth, requireRoot } from '../../test/kit/netns.ts';
 import { type Implementation, WIREGUARD_GO, implementationUnderTest } from '../../test/kit/programs.ts';
 import { eventually } from '../../test/kit/eventually.ts';
@@ -16,8 +17,26 @@ export interface TunnelResult {
   readonly tcp1v6: number;
   /** Gbit/s received and percent lost, UDP of 1360 bytes at full speed. */
   readonly udp: { readonly gbits: number; readonly lostPercent: number };
+  /** What is lost when UDP is sent at these rates: `bytes` of payload, Mbit/s offered. */
+  readonly udpLoss: readonly UdpLoss[];
+  /**
+   * Processor time of sender and receiver for a packet of `tcp1`, in nanoseconds, user and system: means something even
+   * where others compute. Undefined without a tunnel.
+   */
+  readonly cpuNs?: { readonly sender: CpuTime; readonly receiver: CpuTime };
   /** Milliseconds. */
   readonly ping: { readonly idle: number; readonly underLoad: number };
+}
+
+export interface UdpLoss {
+  readonly bytes: number;
+  readonly offeredMbits: number;
+  readonly lostPercent: number;
+}
+
+export interface CpuTime {
+  readonly user: number;
+  readonly system: number;
 }
 
 interface Addresses {
@@ -28,7 +47,7 @@ interface Addresses {
 interface Report {
   readonly end: {
     readonly sum?: { readonly bits_per_second: number; readonly lost_percent: number };
-    readonly sum_received?: { readonly bits_per_second: number };
+    readonly sum_received?: { readonly bits_per_second: number; readonly bytes: number };
   };
 }
 
@@ -67,7 +86,8 @@ export async function benchTunnel(
         { implementation, namespace: measure.two },
       );
       aim(pair.one, pair.two, '10.99.0.2');
-      const result = await measureAll(measure, { v4: pair.two.inner4, v6: pair.two.inner6 });
+      const pids: Pids = [pair.one.process.pid(), pair.two.process.pid()];
+      const result = await measureAll(measure, { v4: pair.two.inner4, v6: pair.two.inner6 }, pids);
       await Promise.all([pair.one.process.stop(), pair.two.process.stop()]);
       return result;
     });
@@ -90,10 +110,23 @@ interface Measure {
   readonly seconds: number;
 }
 
-async function measureAll(measure: Measure, to: Addresses): Promise<TunnelResult> {
+type Pids = readonly [sender: number, receiver: number];
+
+/** Payload of a packet of TCP with timestamps at the MTU of 1420. */
+const TCP_PAYLOAD = 1368;
+const UDP_RATES_MBITS = [50, 100, 200, 400, 800];
+const UDP_SIZES = [1360, 100];
+
+async function measureAll(measure: Measure, to: Addresses, pids?: Pids): Promise<TunnelResult> {
   await pingMs(measure, to.v4, 3);
   const idle = await pingMs(measure, to.v4, 50);
-  const tcp1 = await tcp(measure, to.v4, []);
+  const before = pids?.map(cpuTimeNs);
+  const first = await iperf(measure, to.v4, []);
+  const after = pids?.map(cpuTimeNs);
+  const tcp1 = gbitsReceived(first);
+  // iperf3 leaves the first second out of its count; the processes cannot.
+  const packets =
+    ((first.end.sum_received?.bytes ?? 0) / TCP_PAYLOAD) * ((measure.seconds + 1) / measure.seconds);
   const tcp1Reverse = await tcp(measure, to.v4, ['-R']);
   const tcp4 = await tcp(measure, to.v4, ['-P', '4']);
   const tcp1v6 = await tcp(measure, to.v6, []);
@@ -109,12 +142,51 @@ async function measureAll(measure: Measure, to: Addresses): Promise<TunnelResult
       gbits: ((udp.end.sum?.bits_per_second ?? 0) * (1 - (udp.end.sum?.lost_percent ?? 100) / 100)) / 1e9,
       lostPercent: udp.end.sum?.lost_percent ?? 100,
     },
+    udpLoss: await udpLoss(measure, to.v4),
     ping: { idle, underLoad },
+    ...(before && after
+      ? {
+          cpuNs: {
+            sender: perPacket(before[0], after[0], packets),
+            receiver: perPacket(before[1], after[1], packets),
+          },
+        }
+      : {}),
   };
 }
 
+async function udpLoss(measure: Measure, address: string): Promise<UdpLoss[]> {
+  const results: UdpLoss[] = [];
+  for (const bytes of UDP_SIZES) {
+    for (const offeredMbits of UDP_RATES_MBITS) {
+      const report = await iperf(measure, address, ['-u', '-b', `${offeredMbits}M`, '-l', `${bytes}`]);
+      results.push({ bytes, offeredMbits, lostPercent: report.end.sum?.lost_percent ?? 100 });
+    }
+  }
+  return results;
+}
+
+const NS_PER_TICK = 1e7;
+
+/** All threads of a process so far (proc(5), utime and stime). */
+function cpuTimeNs(pid: number): CpuTime {
+  const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  return { user: Number(fields[11]) * NS_PER_TICK, system: Number(fields[12]) * NS_PER_TICK };
+}
+
+function perPacket(before: CpuTime | undefined, after: CpuTime | undefined, packets: number): CpuTime {
+  if (!before || !after) return { user: Number.NaN, system: Number.NaN };
+  const share = (field: keyof CpuTime) => Math.round((after[field] - before[field]) / packets);
+  return { user: share('user'), system: share('system') };
+}
+
 async function tcp(measure: Measure, address: string, args: readonly string[]): Promise<number> {
-  return ((await iperf(measure, address, args)).end.sum_received?.bits_per_second ?? 0) / 1e9;
+  return gbitsReceived(await iperf(measure, address, args));
+}
+
+function gbitsReceived(report: Report): number {
+  return (report.end.sum_received?.bits_per_second ?? 0) / 1e9;
 }
 
 async function iperf(measure: Measure, address: string, args: readonly string[]): Promise<Report> {
@@ -147,5 +219,18 @@ function describeHeader(): string {
 function describe(result: TunnelResult): string {
   const { tcp1, tcp1Reverse, tcp4, tcp1v6, udp, ping } = result;
   const figures = [tcp1, tcp1Reverse, tcp4, tcp1v6, udp.gbits, udp.lostPercent, ping.idle, ping.underLoad];
-  return `${result.name.padEnd(24)}${figures.map((figure) => figure.toFixed(2).padStart(10)).join('')}`;
+  const line = `${result.name.padEnd(24)}${figures.map((figure) => figure.toFixed(2).padStart(10)).join('')}`;
+  const losses = result.udpLoss.map(
+    ({ bytes, offeredMbits, lostPercent }) =>
+      `${offeredMbits} Mbit/s of ${bytes} B: ${lostPercent.toFixed(1)} %`,
+  );
+  const more = [`  lost at ${losses.join(', ')}`];
+  if (result.cpuNs) {
+    const { sender, receiver } = result.cpuNs;
+    more.push(
+      `  ns a packet, user + system: sender ${sender.user} + ${sender.system}, ` +
+        `receiver ${receiver.user} + ${receiver.system}`,
+    );
+  }
+  return [line, ...more].join('\n');
 }
