@@ -1,13 +1,19 @@
 /** Metrics of a real device, as a Prometheus beside it would scrape them. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { eventually } from '../kit/eventually.ts';
 import { samplesOf } from '../kit/metrics.ts';
 import { Namespace } from '../kit/netns.ts';
 import { implementationUnderTest, newLinkName, requireInterop, runProgram } from '../kit/programs.ts';
+import { newKeyPair } from '../kit/wg.ts';
 import { OUTER, aim, startLinkedPair } from './sides.ts';
 
 const own = implementationUnderTest();
+const CULVERT = fileURLToPath(new URL('../../../bin/culvert', import.meta.url));
 const skip = requireInterop([own], { programs: ['curl', 'ping'] });
 
 function get(namespace: Namespace, path: string): string {
@@ -59,5 +65,37 @@ test(
     assert.equal(result.status, 1);
     assert.match(result.output, /metrics cannot listen on 192\.0\.2\.1:9586: EADDRNOTAVAIL/);
     assert.notEqual(one.try('ip', ['link', 'show', 'dev', link]).status, 0);
+  },
+);
+
+test(
+  'metrics: culvert up --metrics names peers as the comments of its file do',
+  { skip, timeout: 60_000 },
+  async (t) => {
+    await using one = Namespace.create();
+    const link = newLinkName();
+    const directory = mkdtempSync(join(tmpdir(), 'culvert-metrics-'));
+    t.after(() => rmSync(directory, { recursive: true, force: true }));
+    const [keys, peer] = [newKeyPair(), newKeyPair()];
+    const lines = [
+      '[Interface]',
+      `PrivateKey = ${keys.privateKey}`,
+      'Address = 10.0.0.1/24',
+      '[Peer]',
+      '# friendly_name = office',
+      `PublicKey = ${peer.publicKey}`,
+      'AllowedIPs = 10.0.0.2/32',
+    ];
+    writeFileSync(join(directory, `${link}.conf`), `${lines.join('\n')}\n`, { mode: 0o600 });
+    const flags = ['--metrics', '9586', '--metrics-compat', 'mindflavor', '--detach'];
+    one.exec(CULVERT, ['up', join(directory, `${link}.conf`), ...flags]);
+    const samples = samplesOf(get(one, '/metrics'));
+    const labels = `device="${link}",public_key="${peer.publicKey}"`;
+    assert.equal(samples.get(`wireguard_peer_info{${labels},endpoint="",name="office"}`), '1');
+    assert.equal(samples.get(`wireguard_device_info{device="${link}",public_key="${keys.publicKey}"}`), '1');
+    const other = `interface="${link}",public_key="${peer.publicKey}",allowed_ips="10.0.0.2/32",friendly_name="office"`;
+    assert.equal(samples.get(`wireguard_sent_bytes_total{${other}}`), '0');
+    assert.ok([...samples.keys()].some((name) => name.startsWith('process_cpu_seconds_total')));
+    one.exec(CULVERT, ['down', link]);
   },
 );

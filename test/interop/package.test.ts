@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { requirePrograms } from '../kit/metrics.ts';
+import { requirePrograms } from '../kit/require-programs.ts';
 import { requireRoot } from '../kit/netns.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));

@@ -5,7 +5,6 @@ import { PresharedKey, PublicKey } from '../../src/noise/keys.ts';
 import type { DeviceMetricsOptions, MeteredDevice } from '../../src/app/metrics/device-metrics.ts';
 import type { PeerState } from '../../src/tunnel/config.ts';
 import { HandshakeStats } from '../../src/tunnel/handshake-stats.ts';
-import { hasProgram } from '../../src/app/programs.ts';
 
 export function meteredPeer(number: number, state: Partial<PeerState> = {}): PeerState {
   const bytes = new Uint8Array(32);
@@ -60,16 +59,6 @@ export function meteredOptions(more: Partial<DeviceMetricsOptions> = {}): Device
     pause: () => Promise.resolve(),
     ...more,
   };
-}
-
-/** For the `skip` option. A missing program fails under CULVERT_REQUIRE_INTEROP=1. */
-export function requirePrograms(...names: string[]): string | false {
-  const missing = names.filter((name) => !hasProgram(name));
-  if (missing.length === 0) return false;
-  const reason = `SKIPPED: needs the program ${missing.join(', ')}`;
-  if (process.env['CULVERT_REQUIRE_INTEROP'] === '1')
-    throw new Error(`${reason} (CULVERT_REQUIRE_INTEROP=1)`);
-  return reason;
 }
 
 /** Standard output and error of `promtool`; throws with them when it refuses. */

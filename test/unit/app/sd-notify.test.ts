@@ -1,46 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { noServiceManager, serviceManager } from '../../../src/app/sd-notify.ts';
-import { hasLibc, libc } from '../../../src/sys/libc.ts';
-import { Block } from '../../../src/sys/memory.ts';
-import { UnixDatagramSender, unixAddress } from '../../../src/sys/unix-datagram.ts';
+import { hasLibc } from '../../../src/sys/libc.ts';
+import { UnixDatagramSender } from '../../../src/sys/unix-datagram.ts';
+import { listenForNotices } from '../../kit/notify.ts';
 import { until } from '../../kit/until.ts';
 
 const skip = hasLibc() ? false : 'SKIPPED: needs Linux and koffi';
 
-interface Listener {
-  readonly path: string;
-  /** The next datagram, undefined when none waits. */
-  next(): string | undefined;
-}
-
-/** What systemd is to a service. */
-function listen(t: TestContext, isAbstract = false): Listener {
-  const directory = mkdtempSync(join(tmpdir(), 'culvert-notify-'));
-  const path = isAbstract ? `@${directory}` : join(directory, 'notify');
-  const system = libc();
-  const fd = system.socket(1, 0o2004002, 0);
-  const { block, size } = unixAddress(path);
-  assert.equal(system.bind(fd, block.address, size), 0);
-  t.after(() => {
-    system.close(fd);
-    rmSync(directory, { recursive: true, force: true });
-  });
-  const buffer = new Block(4096);
-  return {
-    path,
-    next: () => {
-      const length = system.recv(fd, buffer.address, buffer.size, 0);
-      return length < 0 ? undefined : Buffer.from(buffer.u8.subarray(0, length)).toString();
-    },
-  };
-}
-
 test('sd_notify: a service says that it is ready, with a status and its process', { skip }, (t) => {
-  const listener = listen(t);
+  const listener = listenForNotices(t);
   const env: Record<string, string | undefined> = { NOTIFY_SOCKET: listener.path, PATH: '/bin' };
   const manager = serviceManager(env, 42);
   assert.equal(listener.next(), undefined);
@@ -52,7 +21,7 @@ test('sd_notify: a service says that it is ready, with a status and its process'
 });
 
 test('sd_notify: an abstract socket is spoken to as well', { skip }, (t) => {
-  const listener = listen(t, true);
+  const listener = listenForNotices(t, true);
   serviceManager({ NOTIFY_SOCKET: listener.path }).stopping();
   assert.equal(listener.next(), 'STOPPING=1');
 });
@@ -61,7 +30,7 @@ test(
   'sd_notify: with a watchdog the service shows its pulse, twice as often as it must',
   { skip },
   async (t) => {
-    const listener = listen(t);
+    const listener = listenForNotices(t);
     t.mock.timers.enable({ apis: ['setInterval'] });
     serviceManager({ NOTIFY_SOCKET: listener.path, WATCHDOG_USEC: '30000000' }).ready('x');
     listener.next();
@@ -77,7 +46,7 @@ test(
 );
 
 test('sd_notify: a watchdog of another process, or none, asks for no pulse', { skip }, (t) => {
-  const listener = listen(t);
+  const listener = listenForNotices(t);
   t.mock.timers.enable({ apis: ['setInterval'] });
   for (const env of [{ WATCHDOG_USEC: '1000000', WATCHDOG_PID: '1' }, {}, { WATCHDOG_USEC: 'x' }]) {
     serviceManager({ NOTIFY_SOCKET: listener.path, ...env }, 42).ready('x');

@@ -9,7 +9,7 @@ import { allCommands } from '../../../../src/app/cli.ts';
 import { type CommandSpec, flatten, formatUsage, specOf } from '../../../../src/app/docs/command-spec.ts';
 import { SHELLS, completions } from '../../../../src/app/docs/completions.ts';
 import { generatedDocs } from '../../../../src/app/docs/generated.ts';
-import { requirePrograms } from '../../../kit/metrics.ts';
+import { requirePrograms } from '../../../kit/require-programs.ts';
 
 const root = fileURLToPath(new URL('../../../../../', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'culvert-completions-'));

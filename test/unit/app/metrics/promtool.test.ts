@@ -13,9 +13,9 @@ import {
   meteredOptions,
   meteredPeer,
   promtool,
-  requirePrograms,
   samplesOf,
 } from '../../../kit/metrics.ts';
+import { requirePrograms } from '../../../kit/require-programs.ts';
 
 const skip = requirePrograms('promtool');
 const examples = fileURLToPath(new URL('../../../../../examples', import.meta.url));
