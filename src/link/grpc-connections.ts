@@ -20,6 +20,8 @@ const PING_TIMEOUT_MS = 20_000;
 const IDLE_AFTER_MS = 300_000;
 
 export class Connection {
+  /** As long as it lives: a closed socket does not know them any more. */
+  readonly ends: string;
   readonly socket: Socket;
   readonly source: Address;
   readonly strikes: TokenBucket;
@@ -33,6 +35,7 @@ export class Connection {
   isCut = false;
 
   constructor(socket: Socket, source: Address, strikes: TokenBucket, now: number) {
+    this.ends = endsOf(socket);
     this.socket = socket;
     this.source = source;
     this.strikes = strikes;
@@ -80,7 +83,7 @@ export class ConnectionTable {
     this.#counters.accepted++;
     const strikes = new TokenBucket(this.#limits.strikeRate, now);
     const connection = new Connection(socket, source, strikes, now);
-    this.#byEnds.set(endsOf(socket), connection);
+    this.#byEnds.set(connection.ends, connection);
     this.#evictable.add(connection);
     socket.on('close', () => this.#forget(connection));
     return true;
@@ -107,6 +110,11 @@ export class ConnectionTable {
     return this.#bySession.keys();
   }
 
+  /** Sockets, whatever they have become. */
+  get sockets(): number {
+    return this.#byEnds.size;
+  }
+
   /** HTTP/2 sessions. */
   get size(): number {
     return this.#bySession.size;
@@ -128,10 +136,20 @@ export class ConnectionTable {
     if (!connection.isCut) {
       connection.isCut = true;
       this.#counters.cut.strikes++;
-      // Node runs out of memory when a session is destroyed inside some of its streams' callbacks.
-      setImmediate(() => cutOff(connection));
+      // Node's memory runs full when a session is destroyed in a callback of a stream that was reset. Until then, or until
+      // the next call, nothing of it is heard.
+      setImmediate(() => this.cutOff(connection));
     }
     return false;
+  }
+
+  /** Ends it without waiting for anything, and with it the reading of what it has sent already. */
+  cutOff({ session, socket }: Connection): void {
+    if (session && !session.destroyed) {
+      session.goaway(NGHTTP2_ENHANCE_YOUR_CALM);
+      session.destroy();
+    }
+    socket.destroySoon();
   }
 
   check(): void {
@@ -170,17 +188,8 @@ export class ConnectionTable {
 
   #forget(connection: Connection): void {
     this.#evictable.delete(connection);
-    const ends = endsOf(connection.socket);
-    if (this.#byEnds.get(ends) === connection) this.#byEnds.delete(ends);
+    if (this.#byEnds.get(connection.ends) === connection) this.#byEnds.delete(connection.ends);
   }
-}
-
-function cutOff({ session, socket }: Connection): void {
-  if (session && !session.destroyed) {
-    session.goaway(NGHTTP2_ENHANCE_YOUR_CALM);
-    session.destroy();
-  }
-  socket.destroySoon();
 }
 
 type Ends = Pick<Socket, 'remoteAddress' | 'remotePort' | 'localAddress'>;

@@ -148,8 +148,14 @@ export class GrpcFront {
     if ('setSecureContext' in this.#http2) this.#http2.setSecureContext(tls);
   }
 
+  /** HTTP/2 sessions. */
   get connections(): number {
     return this.#connections.size;
+  }
+
+  /** All of them, also those that have not shaken hands. */
+  get sockets(): number {
+    return this.#connections.sockets;
   }
 
   /**
@@ -192,6 +198,7 @@ export class GrpcFront {
     const connection = this.#connections.of(session);
     if (!session || !connection || connection.isCut) {
       stream.on('error', () => {});
+      if (connection) this.#connections.cutOff(connection);
       stream.close(NGHTTP2_NO_ERROR);
       return;
     }
@@ -221,6 +228,7 @@ export class GrpcFront {
   #refuse(stream: ServerHttp2Stream, status: Status, connection: Connection): void {
     stream.on('error', () => {});
     if (this.#connections.strike(connection)) this.#end(stream, status);
+    else this.#connections.cutOff(connection);
   }
 
   /** Ends a call that nobody has answered. What the client still sends is thrown away for a while, then cut off. */

@@ -17,7 +17,7 @@ export interface FrontLimits {
 export const FRONT_LIMITS: FrontLimits = {
   maxConnections: 16_384,
   connectionRate: { perSecond: 256, burst: 4_096 },
-  callRate: { perSecond: 256, burst: 4_096 },
+  callRate: { perSecond: 128, burst: 512 },
   strikeRate: { perSecond: 10, burst: 100 },
   maxCalls: 1_024,
 };

@@ -6,6 +6,7 @@ import { Gateway, type OverlayDevice, type OverlayPeerConfig } from '../../src/l
 import type { ProvisionCall } from '../../src/link/provision-context.ts';
 import type { Store } from '../../src/link/store.ts';
 import { StreamTable } from '../../src/link/stream-table.ts';
+import type { RateLimit } from '../../src/link/token-bucket.ts';
 import { FakeClock } from './clock.ts';
 
 export const CALLER = parseAddress('192.0.2.1') as Address;
@@ -34,12 +35,14 @@ export function randomKey(random: Random): string {
   return Buffer.from(bytes).toString('base64');
 }
 
-/** Its rate limit never says no. */
+const NO_LIMIT: RateLimit = { perSecond: 1e9, burst: 1e9 };
+
 export async function startGatewayOn(
   store: Store,
   random: Random,
   logger: Logger = silentLogger,
   device: OverlayDevice = new PeerList(),
+  rateLimit: RateLimit = NO_LIMIT,
 ): Promise<Gateway> {
   return Gateway.start({
     store,
@@ -59,7 +62,7 @@ export async function startGatewayOn(
     clock: new FakeClock(),
     random,
     logger,
-    rateLimit: { perSecond: 1e9, burst: 1e9 },
+    rateLimit,
     useLastEndpoints: true,
   });
 }

@@ -198,8 +198,9 @@ class Starting {
   #createFront({ gateway, streams }: Core, tls: TlsFiles | undefined): GrpcFront {
     const services = new Server(SERVICE_OPTIONS);
     addProvisionService(services, gateway);
-    const { clock, relay } = this.#parts;
-    return new GrpcFront({ clock, streams, services, relay, tls: tls?.pair });
+    const { clock, relay, config } = this.#parts;
+    const limits = { callRate: config.provisionLimit };
+    return new GrpcFront({ clock, streams, services, relay, limits, tls: tls?.pair });
   }
 
   #createAdmin(core: Core, reports: Reports, followers: Followers): Admin {

@@ -90,6 +90,7 @@ test('when it is full the oldest connection without a tunnel goes; those with on
     await until(() => setup.front.counters.accepted === n + 2);
   }
   assert.equal(setup.front.counters.cut.evicted, 18);
+  await until(() => setup.front.sockets === 3);
   assert.ok(setup.gateway.table.isOpen('key a'));
   const late = setup.connect();
   assert.equal((await (await provision(late)).status())?.code, STATUS.OK);
@@ -121,8 +122,12 @@ test('a connection that makes no call is cut after 20 s, in the middle of its TL
     setup.clock.tick(1);
     setup.front.checkConnections();
     await Promise.all(closed);
-    assert.ok(setup.front.counters.cut.silent > 0);
-    assert.equal(setup.front.connections, 0);
+    await until(() => setup.front.sockets === 0);
+    const { silent } = setup.front.counters.cut;
+    assert.ok(silent > 0);
+    setup.clock.tick(20_000);
+    setup.front.checkConnections();
+    assert.equal(setup.front.counters.cut.silent, silent);
   }
 });
 
