@@ -10,12 +10,21 @@ export const MIN_IN_FLIGHT: number = 128 * 1024;
 /** Some 10 ms of a gigabit line. */
 export const MAX_IN_FLIGHT: number = 2 * 1024 * 1024;
 
+/** What all lines together may have beyond MIN_IN_FLIGHT each: clients that stop reading must not take all memory. */
+export const MAX_EXTRA_IN_FLIGHT: number = 64 * 1024 * 1024;
+
+/** What is left of it, shared by the lines of one process. */
+export interface InFlightBudget {
+  extra: number;
+}
+
 /** A chunk that was on its way for longer halves the bound, one that was faster may double it. */
 const SLOW_MS = 40;
 const FAST_MS = 20;
 
 export class InFlight {
   readonly #clock: Clock;
+  readonly #budget: InFlightBudget;
   /** Oldest first. */
   #chunks: Uint8Array[] = [];
   #writtenAt: number[] = [];
@@ -24,8 +33,9 @@ export class InFlight {
   #wasFull = false;
   #changedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, budget: InFlightBudget) {
     this.#clock = clock;
+    this.#budget = budget;
   }
 
   /** Whether no more should be gathered when so many bytes are, and wait to be written. */
@@ -51,13 +61,13 @@ export class InFlight {
     return chunk;
   }
 
-  /** Forgets all chunks, which are returned, and what it knows of the line. */
+  /** Forgets all chunks, which are returned, and what it knows of the line. To be called when the line is gone. */
   clear(): Uint8Array[] {
     const chunks = this.#chunks;
     this.#chunks = [];
     this.#writtenAt = [];
     this.#bytes = 0;
-    this.#limit = MIN_IN_FLIGHT;
+    this.#setLimit(MIN_IN_FLIGHT);
     this.#wasFull = false;
     return chunks;
   }
@@ -67,11 +77,16 @@ export class InFlight {
     if (elapsed > SLOW_MS) {
       // Chunks written under the former bound tell nothing about this one.
       if (writtenAt < this.#changedAt) return;
-      this.#limit = Math.max(MIN_IN_FLIGHT, this.#limit / 2);
+      this.#setLimit(Math.max(MIN_IN_FLIGHT, this.#limit / 2));
       this.#changedAt = now;
     } else if (elapsed < FAST_MS && this.#wasFull) {
-      this.#limit = Math.min(MAX_IN_FLIGHT, this.#limit * 2);
+      this.#setLimit(Math.min(MAX_IN_FLIGHT, this.#limit * 2, this.#limit + this.#budget.extra));
       this.#wasFull = false;
     }
+  }
+
+  #setLimit(limit: number): void {
+    this.#budget.extra -= limit - this.#limit;
+    this.#limit = limit;
   }
 }

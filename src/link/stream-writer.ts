@@ -1,6 +1,6 @@
 /** Datagrams into one stream: coalesced while the stream takes them, queued while it does not. */
 import type { Clock } from '../core/clock.ts';
-import { InFlight } from './in-flight.ts';
+import { InFlight, type InFlightBudget, MAX_EXTRA_IN_FLIGHT } from './in-flight.ts';
 import { BlockPool, PacketQueue, type QueuedDatagram } from './packet-queue.ts';
 import { FrameParser } from './grpc-frame.ts';
 import {
@@ -47,10 +47,16 @@ export interface StreamPools {
   readonly blocks: BlockPool;
   readonly chunks: ChunkPool;
   readonly clock: Clock;
+  readonly inFlight: InFlightBudget;
 }
 
 export function createStreamPools(clock: Clock): StreamPools {
-  return { blocks: new BlockPool(), chunks: new ChunkPool(), clock };
+  return {
+    blocks: new BlockPool(),
+    chunks: new ChunkPool(),
+    clock,
+    inFlight: { extra: MAX_EXTRA_IN_FLIGHT },
+  };
 }
 
 export class StreamWriter {
@@ -65,7 +71,7 @@ export class StreamWriter {
 
   constructor(pools: StreamPools) {
     this.#chunks = pools.chunks;
-    this.#inFlight = new InFlight(pools.clock);
+    this.#inFlight = new InFlight(pools.clock, pools.inFlight);
     this.queue = new PacketQueue(pools.blocks);
   }
 

@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { InFlight, MAX_IN_FLIGHT, MIN_IN_FLIGHT } from '../../../src/link/in-flight.ts';
+import {
+  InFlight,
+  type InFlightBudget,
+  MAX_EXTRA_IN_FLIGHT,
+  MAX_IN_FLIGHT,
+  MIN_IN_FLIGHT,
+} from '../../../src/link/in-flight.ts';
 import { FakeClock } from '../../kit/clock.ts';
 
 const CHUNK = 16_384;
 
-function line() {
+function line(budget: InFlightBudget = { extra: MAX_EXTRA_IN_FLIGHT }) {
   const clock = new FakeClock();
-  const inFlight = new InFlight(clock);
+  const inFlight = new InFlight(clock, budget);
   /** Bytes that go in before it is full. */
   const fill = (): number => {
     let bytes = 0;
@@ -76,4 +82,21 @@ test('in flight: chunks come back in order, and all of them when it is cleared',
   assert.deepEqual(inFlight.clear(), chunks.slice(1));
   assert.equal(inFlight.shift(), undefined);
   assert.equal(fill(), MIN_IN_FLIGHT);
+});
+
+test('in flight: what all lines have beyond the least is bounded, and given back by slow ones and by those that go', () => {
+  const budget = { extra: 3 * MIN_IN_FLIGHT };
+  const [one, two] = [line(budget), line(budget)];
+  for (const { fill, drain } of [one, one, one, two, two, two]) {
+    fill();
+    drain(1);
+  }
+  assert.deepEqual([one.fill(), two.fill()], [4 * MIN_IN_FLIGHT, MIN_IN_FLIGHT]);
+  assert.equal(budget.extra, 0);
+  one.drain(50);
+  assert.equal(budget.extra, 2 * MIN_IN_FLIGHT);
+  one.inFlight.clear();
+  assert.equal(budget.extra, 3 * MIN_IN_FLIGHT);
+  two.drain(1);
+  assert.equal(two.fill(), 2 * MIN_IN_FLIGHT);
 });
