@@ -1,6 +1,6 @@
 /**
  * Tries the backends of the transport AEAD at start and takes the fastest that answers correctly, or one for short and
- * one for long packets. About 40 milliseconds in all.
+ * one for long packets. About 50 milliseconds on a quiet machine.
  */
 import { type Arena } from '../core/arena.ts';
 import type { Clock } from '../core/clock.ts';
@@ -116,8 +116,11 @@ function tryBackend(
     const fault = testAnswers(trial);
     if (fault !== undefined) return fault;
     warmUp(trial, clock);
+    const first = measureTrial(trial, clock);
+    // On a busy machine the compiler may have come too late for the first.
+    const second = measureTrial(trial, clock);
     // What was right before V8 optimized it must be right afterwards.
-    return testAnswers(trial) ?? measureTrial(trial, clock);
+    return testAnswers(trial) ?? first.map((ns, size) => Math.min(ns, second[size] as number));
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

@@ -3,7 +3,6 @@
  * each packet would take twice as long for ever. So a lane of the same parts, with an arena, a session and descriptors of
  * its own, sends packets to itself over loopback until its code is compiled.
  */
-import { setFlagsFromString } from 'node:v8';
 import { Arena } from '../../core/arena.ts';
 import { systemClock } from '../../core/clock.ts';
 import { systemRandom } from '../../core/random.ts';
@@ -34,12 +33,6 @@ export interface WarmUpOptions {
   readonly datagrams: LinuxDatagramsOptions;
 }
 
-/**
- * How much bytecode a function runs before the optimizing compiler looks at it. V8's own figure is ten times that, which
- * warming up would take a second to reach.
- */
-const COMPILE_SOON = '--interrupt-budget=12000';
-
 /** Enough for the compiler, and nobody waits for it longer than this. */
 const WARM_UP_MS = 120;
 const MAX_ROUNDS = 4_000;
@@ -62,7 +55,6 @@ export interface WarmedUp {
 
 /** Throws SystemError where descriptors or sockets are not to be had, RangeError where memory is not. */
 export function warmUp(options: WarmUpOptions): WarmedUp {
-  setFlagsFromString(COMPILE_SOON);
   const pair = new PacketPair();
   try {
     const socket = new UdpSocket(4, 0);
