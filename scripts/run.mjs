@@ -169,6 +169,7 @@ function check() {
   run(tool('prettier'), ['--check', '--log-level=warn', '.']);
   run(tool('oxlint'), ['--type-aware', '--deny-warnings']);
   run(tool('tsc'), ['--noEmit', '-p', root]);
+  run(tool('tsc'), ['-p', join(root, 'web')]);
   test([]);
 }
 
