@@ -164,6 +164,7 @@ export class Agent {
     this.#hasNetwork = hasNetwork;
     this.#policy.forget();
     if (this.#state === 'waiting' && hasNetwork) this.#restart();
+    else if (!wasThere && hasNetwork && this.#state === 'provisioning') this.#retryAtOnce();
     else if (wasThere && hasNetwork && this.#probe.isArmed) this.#armProbe();
   }
 
@@ -217,6 +218,12 @@ export class Agent {
   }
 
   // Life of a link.
+
+  /** The reason why the gateway could not be asked is gone; others of this site may have waited for it, too. */
+  #retryAtOnce(): void {
+    this.#backoff.reset();
+    this.#retry.arm(this.#clock.now() + (RECOVER_WITHIN * this.#random.u32()) / 2 ** 32);
+  }
 
   #restart(): void {
     this.#quiet();

@@ -144,12 +144,17 @@ export class RelayLane {
     this.#writer.flush();
   }
 
-  /** The stream has to give a sign of life soon. */
-  suspect(): void {
+  /** An open stream has to give a sign of life soon; another attempt to open one need not wait for its turn. */
+  networkChanged(): void {
+    const now = this.#context.clock.now();
+    if (!this.#stream && !this.#isClosed) {
+      this.#backoff.reset();
+      this.#reopen.arm(now + this.#backoff.next());
+    }
     if (!this.#isOpen || this.#isPinged) return;
     this.#isPinged = true;
     this.#lastReceivedAt = -Infinity;
-    this.#silence.arm(this.#context.clock.now() + SUSPECT_TIMEOUT);
+    this.#silence.arm(now + SUSPECT_TIMEOUT);
     this.#stream?.ping();
   }
 

@@ -124,9 +124,9 @@ export class Relay {
     for (const lane of this.#lanes) lane.flush();
   }
 
-  /** The network has changed: streams that do not answer soon are opened anew. */
-  suspect(): void {
-    for (const lane of this.#lanes) lane.suspect();
+  /** Streams that do not answer soon are opened anew, and those that could not be opened are tried again at once. */
+  networkChanged(): void {
+    for (const lane of this.#lanes) lane.networkChanged();
   }
 
   /** The sink has room again. */

@@ -133,6 +133,50 @@ for (const transport of ['udp', 'grpc'] as const) {
   });
 }
 
+test(
+  'a wire that is cut and comes back, with another address: the machine is back within seconds',
+  options,
+  async () => {
+    const { site, machine } = await GatewaySite.open();
+    await using _ = site;
+    machine.join(machine.url(), ['--transport', 'grpc']);
+    await machine.connected('grpc');
+    machine.namespace.ip('link set veth down');
+    await machine.until('the loss is noticed', ({ streams }) => streams?.open === 0, 15_000);
+    machine.namespace.ip('address flush dev veth');
+    machine.namespace.ip('address add 10.9.1.77/24 dev veth');
+    machine.namespace.ip('link set veth up');
+    machine.namespace.ip('route add default via 10.9.1.1');
+    await eventually(
+      'an echo comes back',
+      () => ping(machine.namespace, SERVER_ADDRESS, { waitSeconds: 1 }).then(() => true),
+      20_000,
+    );
+    // Without a word from the old address: the stream is found out by asking, not by waiting.
+    machine.namespace.ip('address del 10.9.1.77/24 dev veth');
+    machine.namespace.ip('address add 10.9.1.78/24 dev veth');
+    machine.namespace.ip('route add default via 10.9.1.1');
+    await eventually(
+      'an echo comes back',
+      () => ping(machine.namespace, SERVER_ADDRESS, { waitSeconds: 1 }).then(() => true),
+      15_000,
+    );
+  },
+);
+
+test('a host that has switched IPv6 off joins all the same', options, async () => {
+  const { site, machine } = await GatewaySite.open();
+  await using _ = site;
+  machine.namespace.exec('sysctl', [
+    '-qw',
+    'net.ipv6.conf.all.disable_ipv6=1',
+    'net.ipv6.conf.default.disable_ipv6=1',
+  ]);
+  machine.join(machine.url());
+  await machine.connected('udp');
+  await ping(machine.namespace, SERVER_ADDRESS);
+});
+
 test('ping stays bounded while the tunnel is full', options, async () => {
   const { site, machine } = await GatewaySite.open();
   await using _ = site;

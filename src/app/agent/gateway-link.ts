@@ -94,7 +94,7 @@ export class GatewayLink implements AgentActions {
   networkChanged(hasNetwork: boolean): void {
     this.agent.networkChanged(hasNetwork);
     // The old address may be gone, and the connection with it, without a word.
-    this.#relay?.suspect();
+    this.#relay?.networkChanged();
   }
 
   // AgentActions.
@@ -183,6 +183,7 @@ export class GatewayLink implements AgentActions {
     if (this.#relay && this.#relayLink === link) return;
     this.#closeRelay();
     const { target, dialOptions, bridge, clock, random, streams, logger } = this.#options;
+    let lastReason: string | undefined;
     const relay = new Relay({
       dialer: new Http2Dialer(target, createStreamCall(link.peerAddrPort), dialOptions),
       sink: bridge,
@@ -191,8 +192,13 @@ export class GatewayLink implements AgentActions {
       endpoint,
       lanes: streams,
       onEarlierDeadline: (at) => this.#relayAlarm.set(at),
-      onBroken: ({ code, message }) =>
-        logger.log('info', 'stream_broken', { status: statusName(code), reason: message }),
+      onBroken: ({ code, message }) => {
+        logger.log(message === lastReason ? 'debug' : 'info', 'stream_broken', {
+          status: statusName(code),
+          reason: message,
+        });
+        lastReason = message;
+      },
       onEnd: ({ message }) => {
         if (this.#relay !== relay) return;
         this.#closeRelay();

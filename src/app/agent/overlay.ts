@@ -1,4 +1,5 @@
 /** The interface of the overlay: a WireGuard device with one peer, the gateway, reached by UDP or by streams. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { AppError, SystemError } from '../../core/errors.ts';
 import { type Address, formatAddress, parseAddress, type SocketAddress } from '../../core/ip.ts';
 import type { Logger } from '../../core/log.ts';
@@ -124,6 +125,7 @@ export function serverAddressOf(link: Link): Address {
 export const systemLinkSettings: LinkSettings = {
   setAddress: (interfaceName, address, previous) =>
     withLink(interfaceName, (client, index) => {
+      allowIpv6(interfaceName);
       ignoring(EEXIST, () => client.addAddress(index, address, PREFIX_LENGTH));
       if (previous) ignoring(EADDRNOTAVAIL, () => client.deleteAddress(index, previous, PREFIX_LENGTH));
     }),
@@ -133,6 +135,21 @@ export const systemLinkSettings: LinkSettings = {
       client.setLinkUp(index, isUp);
     }),
 };
+
+/** Hosts that switched IPv6 off for all interfaces get it for this one: the overlay knows nothing else. */
+function allowIpv6(interfaceName: string): void {
+  const path = `/proc/sys/net/ipv6/conf/${interfaceName}/disable_ipv6`;
+  let value: string;
+  try {
+    value = readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    throw new AppError('unavailable', 'this kernel has no IPv6', {
+      cause: error,
+      hint: 'boot it without ipv6.disable=1',
+    });
+  }
+  if (value !== '0') writeFileSync(path, '0');
+}
 
 function withLink(interfaceName: string, action: (client: RouteClient, index: number) => void): void {
   const client = new RouteClient();

@@ -146,6 +146,19 @@ test('without a network nothing is asked; with one everything goes its way', () 
   assert.deepEqual([kit.calls, kit.configured], [[false], ['10.0.0.1:1']]);
 });
 
+test('a network that comes back ends the waiting between two attempts', () => {
+  const kit = new TestAgent();
+  kit.answer = () => 'connect ENETUNREACH';
+  kit.start().run(600);
+  kit.agent.networkChanged(false);
+  kit.run(60);
+  kit.answer = () => udp('10.0.0.1:1');
+  kit.agent.networkChanged(true);
+  assert.ok(kit.untilCall() <= 2_050);
+  kit.run(2);
+  assert.equal(kit.agent.state, 'up');
+});
+
 test('the hint is what the transport says, but the gateway decides', () => {
   for (const [transport, hint] of [
     ['auto', false],

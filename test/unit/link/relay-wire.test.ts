@@ -133,6 +133,39 @@ test('a connection that went silent is found out by a ping that nobody answers',
   assert.ok(!kit.relay.isOpen);
 });
 
+test('after a change of the network a silent connection is found out within four seconds', async (t) => {
+  const { gateway, port, close } = await startFront();
+  const wire = await TcpProxy.start(port);
+  t.after(async () => {
+    await close();
+    await wire.close();
+  });
+  const kit = new TestRelay(t, gateway.allow('a'), plain(wire.port));
+  await until(() => gateway.table.isOpen('key a') && kit.relay.isOpen);
+  wire.freeze();
+  kit.relay.networkChanged();
+  kit.clock.tick(3_999);
+  kit.relay.advance(kit.clock.now());
+  assert.ok(kit.relay.isOpen);
+  kit.clock.tick(1);
+  kit.relay.advance(kit.clock.now());
+  assert.ok(!kit.relay.isOpen);
+});
+
+test('a change of the network ends the waiting between two attempts to open a stream', async (t) => {
+  const first = await startFront();
+  const header = first.gateway.allow('a');
+  await first.close();
+  const kit = new TestRelay(t, header, plain(first.port));
+  for (let i = 1; i <= 6; i++) {
+    await until(() => kit.relay.counters.broken === i);
+    if (i < 6) kit.tick();
+  }
+  assert.ok(kit.relay.nextDeadline - kit.clock.now() > 1_000);
+  kit.relay.networkChanged();
+  assert.ok(kit.relay.nextDeadline - kit.clock.now() <= 1_000);
+});
+
 test('terminal statuses of the gateway end the relay', async (t) => {
   const { gateway, port, close } = await startFront();
   t.after(close);
