@@ -7,8 +7,10 @@ export class MemoryTun implements Tun, PacketPort {
   readonly packets: PacketPort = this;
   readonly #arena: Arena;
   readonly #waiting: Uint8Array[] = [];
-  /** Copies of what the device delivered, oldest first. */
+  /** Copies of what the device delivered, oldest first, unless somebody takes them. */
   readonly delivered: Uint8Array[] = [];
+  /** Takes a copy of each packet in its place. Must not throw, and injects in a later turn only. */
+  take: ((packet: Uint8Array) => void) | undefined;
   malformed = 0;
   #events: TunEvents | undefined;
   #ready: (() => void) | undefined;
@@ -79,7 +81,9 @@ export class MemoryTun implements Tun, PacketPort {
   write(at: number, length: number): number {
     if (this.#isClosed) return PORT_GONE;
     if (!this.#isUp) return PORT_REFUSED;
-    this.delivered.push(this.#arena.u8.slice(at, at + length));
+    const packet = this.#arena.u8.slice(at, at + length);
+    if (this.take) this.take(packet);
+    else this.delivered.push(packet);
     return length;
   }
 

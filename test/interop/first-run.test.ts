@@ -1,16 +1,18 @@
 /** `npm start`: the gateway with its guided first run. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chownSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { statusPath } from '../../src/app/agent/status-socket.ts';
+import { AdminClient } from '../../src/app/gateway/admin-client.ts';
+import { eventually } from '../kit/eventually.ts';
 import { requireRoot } from '../kit/netns.ts';
 import { createSite, CULVERT, GatewayProgram, type Site } from '../kit/gateway-program.ts';
 import { TEST_TIMEOUT_MS } from './sides.ts';
 
-const skip = requireRoot({ tun: true, programs: ['ping', 'curl'] });
+const skip = requireRoot({ tun: true, programs: ['ping', 'curl', 'setpriv'] });
 
 describe('culvert serve --demo', { skip, timeout: TEST_TIMEOUT_MS }, () => {
   let site: Site;
@@ -23,15 +25,12 @@ describe('culvert serve --demo', { skip, timeout: TEST_TIMEOUT_MS }, () => {
     const { output } = gateway;
     assert.match(output, /^ {2}udp +joined over UDP in [\d.]+ m?s as fdae:41e4:649b:9303:/m);
     assert.match(output, /^ {2}grpc +joined over a gRPC stream in [\d.]+ m?s as fdae:41e4:649b:9303:/m);
-    const pings = [...output.matchAll(/ (\d+) of 10 pings from the gateway answered, (?!0\.00)[\d.]+ \/ /g)];
+    const pings = [...output.matchAll(/ (\d+) of 10 pings answered, (?!0\.00)[\d.]+ \/ /g)];
     assert.deepEqual(
       pings.map(([, count]) => count),
       ['10', '10'],
     );
-    assert.ok(
-      output.indexOf('culvert join ') > output.indexOf('pings from the gateway'),
-      'what to paste comes last',
-    );
+    assert.ok(output.indexOf('culvert join ') > output.indexOf('pings answered'), 'what to paste comes last');
     const machines = await gateway.machines();
     assert.deepEqual(new Set(machines.map(({ transport }) => transport)), new Set(['grpc', 'udp']));
     for (const { address } of machines) {
@@ -70,28 +69,48 @@ describe('culvert serve --demo', { skip, timeout: TEST_TIMEOUT_MS }, () => {
     assert.equal(await gateway.end('SIGTERM'), 0);
   });
 
-  test('without rights it says what is missing and shows the tunnel in memory', () => {
+  test('without rights the gateway has its interface in memory, says so, and machines join it', async (t) => {
     const state = mkdtempSync(join(tmpdir(), 'culvert-nobody-'));
     chownSync(state, 65_534, 65_534);
-    try {
-      const { status, stdout, stderr } = spawnSync(
-        process.execPath,
-        [CULVERT, 'serve', '--demo', '--state', join(state, 'state')],
-        {
-          encoding: 'utf8',
-          uid: 65_534,
-          gid: 65_534,
-          env: { ...process.env, NO_COLOR: '1' },
-        },
-      );
-      assert.equal(status, 0, stderr);
-      assert.match(
-        stdout,
-        /^A gateway needs an interface of its own.*\n.*\/dev\/net\/tun: EACCES\n {2}hint: run as root/m,
-      );
-      assert.match(stdout, /^ {2}throughput +(?!0 )[\d.]+ [kMG]bit\/s /m);
-    } finally {
-      rmSync(state, { recursive: true, force: true });
+    t.after(() => rmSync(state, { recursive: true, force: true }));
+    const child = site.gateway.spawn(
+      'setpriv',
+      [
+        ...[
+          '--reuid',
+          '65534',
+          '--regid',
+          '65534',
+          '--clear-groups',
+          '--inh-caps',
+          '-all',
+          '--bounding-set',
+          '-all',
+        ],
+        ...[process.execPath, CULVERT, 'serve', '--demo', '--state', join(state, 'state')],
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, NO_COLOR: '1' } },
+    );
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => (output += text));
     }
+    const closed = once(child, 'close');
+    await eventually(
+      'it serves',
+      () => output.includes('culvert machines ls') || child.exitCode !== null,
+      60_000,
+    );
+    assert.match(
+      output,
+      /^This user cannot make a network interface:\n.*\/dev\/net\/tun: EACCES\n {2}hint: run as root/m,
+    );
+    assert.match(output, /^ {2}udp +joined over UDP in [\d.]+ m?s as fdae:41e4:649b:9303:/m);
+    assert.match(output, /^ {2}grpc +joined over a gRPC stream in [\d.]+ m?s as fdae:41e4:649b:9303:/m);
+    assert.equal([...output.matchAll(/ 10 of 10 pings answered, (?!0\.00)/g)].length, 2, output);
+    const { machines } = await new AdminClient(join(state, 'state')).call('machines.list', {});
+    assert.deepEqual(new Set(machines.map(({ transport }) => transport)), new Set(['grpc', 'udp']));
+    child.kill('SIGTERM');
+    assert.deepEqual(await closed, [0, null], output);
   });
 });

@@ -4,7 +4,8 @@
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Arena } from '../../src/core/arena.ts';
-import { SwarmMachine, type SwarmTarget } from './swarm.ts';
+import { MEMORY_DEVICE_BYTES } from '../../src/app/memory/memory-device.ts';
+import { type JoinTarget, MemoryMachine } from '../../src/app/memory/memory-machine.ts';
 
 interface Order {
   readonly host: string;
@@ -16,19 +17,18 @@ interface Order {
 }
 
 const order = JSON.parse(process.argv[2] ?? '{}') as Order;
-const target: SwarmTarget = {
+const target: JoinTarget = {
   host: order.host,
   port: order.port,
   isPlaintext: true,
   joinToken: order.joinToken,
 };
 const PARALLEL = 20;
-const ARENA_BYTES_EACH = 8 << 20;
 const PING_WAIT_MS = 1_000;
 
 const machines = Array.from(
   { length: order.provisioned },
-  (_, i) => new SwarmMachine(`${String(i).padStart(8, '0')}-1111-2222-3333-444444444444`),
+  (_, i) => new MemoryMachine(`${String(i).padStart(8, '0')}-1111-2222-3333-444444444444`),
 );
 const startedAt = performance.now();
 for (let at = 0; at < machines.length; at += PARALLEL) {
@@ -40,12 +40,12 @@ for (let at = 0; at < machines.length; at += PARALLEL) {
 }
 const provisionMs = performance.now() - startedAt;
 const live = machines.slice(0, order.udp + order.grpc);
-const arena = new Arena({ bytes: Math.max(1, live.length) * ARENA_BYTES_EACH });
+const arena = new Arena({ bytes: Math.max(1, live.length) * MEMORY_DEVICE_BYTES });
 for (const machine of live) await machine.connect(target, arena);
 say({ ready: true, provisionMs });
 
 for await (const _line of createInterface({ input: process.stdin })) {
-  const answered = new Set<SwarmMachine>();
+  const answered = new Set<MemoryMachine>();
   for (const machine of live) machine.ping();
   for (let waited = 0; waited < PING_WAIT_MS && answered.size < live.length; waited += 50) {
     await pause(50);

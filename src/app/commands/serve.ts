@@ -1,37 +1,31 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Option, type Command } from 'commander';
-import { systemClock } from '../../core/clock.ts';
 import { AppError } from '../../core/errors.ts';
 import { systemRandom } from '../../core/random.ts';
-import { DEFAULT_JOURNAL_LIMITS } from '../../link/journal.ts';
-import { parseRelayTarget, RelayServer, type RelayServerOptions } from '../../link/relay-server.ts';
-import { SqliteJournal } from '../../link/sqlite-journal.ts';
-import { SqliteStore } from '../../link/sqlite-store.ts';
-import { AdminToken } from '../api/access.ts';
+import { parseRelayTarget } from '../../link/relay-server.ts';
 import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
-import { adminSocketPath } from '../gateway/admin-socket.ts';
+import { standardScreen } from '../demo/screen.ts';
+import { type FirstRun, showFirstRun } from '../first-run/first-run.ts';
+import { createMemoryGuest, createProcessGuest } from '../first-run/guests.ts';
 import {
   bracketed,
   type GatewayConfig,
-  type PageConfig,
-  type ReportConfig,
   readServeFlags,
   SERVE_DEFAULTS,
   type ServeFlags,
 } from '../gateway/config.ts';
-import { openDeviceOverlay } from '../gateway/device-overlay.ts';
+import { isLackOfRights, openGateway, type OpenOptions } from '../gateway/open.ts';
 import { ownAddress } from '../gateway/own-address.ts';
 import { formatJoin, formatSummary, gatewaySummary } from '../gateway/print-out.ts';
-import { journalReports } from '../gateway/reports.ts';
-import { type RunningGateway, startGateway } from '../gateway/run.ts';
+import type { RunningGateway } from '../gateway/run.ts';
 import { ENDING_SIGNALS, stopOnSignals } from '../gateway/signals.ts';
 import { formatRelayHint, loadRelayToken } from '../relay/relay-token.ts';
+import { reportError } from '../report-error.ts';
 import { announce, serviceManager } from '../sd-notify.ts';
 import { ownSurroundings, prepareStateDirectory, stateDirectory } from '../state-directory.ts';
 import { version } from '../version.ts';
-import { runDemo } from '../demo/demo.ts';
-import { standardScreen } from '../demo/screen.ts';
-import { type FirstRun, showFirstRun } from '../first-run/first-run.ts';
-import { reportError } from '../report-error.ts';
 
 interface ServeCommandFlags extends ServeFlags, LogFlags {
   readonly relayTo?: string;
@@ -108,7 +102,7 @@ Needs no configuration: makes a key and a join token at its first start and prin
 "culvert token show" prints that again, "culvert machines ls" who has joined. docs/GATEWAY.md has the rest.
 Environment: CULVERT_JOIN_TOKEN (the first token, at the first start)`,
     )
-    .action((flags: ServeCommandFlags) => (flags.demo === true ? serveOrShow(flags) : serve(flags)));
+    .action((flags: ServeCommandFlags) => serve(flags));
 }
 
 function collect(value: string, before: readonly string[] = []): readonly string[] {
@@ -121,41 +115,20 @@ culvert token show    how to join, again
 culvert machines ls   who has joined
 `;
 
-/** As `npm start`: where a gateway cannot be had, that is said, and the tunnel is shown in memory. */
-async function serveOrShow(flags: ServeCommandFlags): Promise<void> {
-  try {
-    await serve(flags);
-  } catch (error) {
-    const isLack = error instanceof AppError && (error.code === 'permission' || error.code === 'unavailable');
-    if (!isLack) throw error;
-    process.stdout.write(
-      `A gateway needs an interface of its own, and this user cannot make one:\n` +
-        `  ${reportError(error, 'culvert', process.env).text.trimEnd().replaceAll('\n', '\n  ')}\n\n` +
-        `Until then, here is what it is made of, in memory.\n\n`,
-    );
-    await runDemo({
-      screen: standardScreen(),
-      durationMs: 2_000,
-      inMemory: true,
-      program: 'culvert',
-      signal: new AbortController().signal,
-    });
-  }
-}
-
 async function serve(flags: ServeCommandFlags): Promise<void> {
   const config = readServeFlags(flags, ownAddress);
   const target = flags.relayTo === undefined ? undefined : parseRelayTarget(flags.relayTo, '--relay-to');
-  const surroundings = ownSurroundings();
-  const directory = stateDirectory(flags.state, surroundings);
-  prepareStateDirectory(directory, surroundings.uid);
+  const isDemo = flags.demo === true;
+  const directory = chooseStateDirectory(flags);
   const relayToken = target && loadRelayToken(directory, systemRandom);
-  const gateway = await open(
+  const options: Omit<OpenOptions, 'overlay'> = {
     config,
-    directory,
-    flags,
-    target && relayToken !== undefined ? { target, token: relayToken } : undefined,
-  );
+    stateDirectory: directory,
+    relay: target && relayToken !== undefined ? { target, token: relayToken } : undefined,
+    initialToken: process.env['CULVERT_JOIN_TOKEN'] || undefined,
+    logger: cliLogger(flags, config.interfaceName),
+  };
+  const { gateway, overlay } = await open(options, isDemo);
   const service = serviceManager(process.env);
   let firstRun: FirstRun | undefined;
   stopOnSignals({
@@ -166,9 +139,9 @@ async function serve(flags: ServeCommandFlags): Promise<void> {
   });
   announce(service, `serves ${config.interfaceName}`);
   process.stdout.write(formatSummary(gatewaySummary(gateway, config, directory, version())));
-  firstRun = flags.demo === true ? await tryFirstRun(gateway, config) : undefined;
+  firstRun = isDemo ? await tryFirstRun(gateway, config, overlay) : undefined;
   // A service manager's log is no place for a token at every start.
-  const showsJoin = gateway.isFirstStart || process.stdout.isTTY || flags.demo === true;
+  const showsJoin = gateway.isFirstStart || process.stdout.isTTY || isDemo;
   if (showsJoin) process.stdout.write(`\n${formatJoin(gateway.admin.join(undefined, false))}`);
   if (relayToken !== undefined)
     process.stdout.write(`\n${formatRelayHint(config.apiUrl, relayToken, flags.relayTo ?? '')}`);
@@ -178,63 +151,57 @@ async function serve(flags: ServeCommandFlags): Promise<void> {
   throw new AppError('io', `the gateway ended: ${reason}`);
 }
 
+/** As `npm start`, one that goes with the process will do where no other can be had. */
+function chooseStateDirectory({ state, demo }: ServeCommandFlags): string {
+  const surroundings = ownSurroundings();
+  const directory = stateDirectory(state, surroundings);
+  try {
+    prepareStateDirectory(directory, surroundings.uid);
+    return directory;
+  } catch (error) {
+    if (demo !== true || state !== undefined || !isLackOfRights(error)) throw error;
+    const temporary = mkdtempSync(join(tmpdir(), 'culvert-'));
+    process.once('exit', () => rmSync(temporary, { recursive: true, force: true }));
+    return temporary;
+  }
+}
+
+/** As `npm start`, a gateway in memory will do where no interface can be had. */
+async function open(
+  options: Omit<OpenOptions, 'overlay'>,
+  isDemo: boolean,
+): Promise<{ gateway: RunningGateway; overlay: OpenOptions['overlay'] }> {
+  try {
+    return { gateway: await openGateway({ ...options, overlay: 'interface' }), overlay: 'interface' };
+  } catch (error) {
+    if (!isDemo || !isLackOfRights(error)) throw error;
+    process.stdout.write(
+      `This user cannot make a network interface:\n` +
+        `  ${reportError(error, 'culvert', process.env).text.trimEnd().replaceAll('\n', '\n  ')}\n` +
+        'So this gateway has its interface in memory. Machines join it and their pings are\n' +
+        'answered; reaching them from here, their events and their logs need the real one.\n\n',
+    );
+    return { gateway: await openGateway({ ...options, overlay: 'memory' }), overlay: 'memory' };
+  }
+}
+
 /** The gateway serves whatever becomes of it. */
-async function tryFirstRun(gateway: RunningGateway, config: GatewayConfig): Promise<FirstRun | undefined> {
+async function tryFirstRun(
+  gateway: RunningGateway,
+  config: GatewayConfig,
+  overlay: OpenOptions['overlay'],
+): Promise<FirstRun | undefined> {
   const screen = standardScreen();
   try {
     if (config.tls) throw new AppError('unavailable', 'with TLS two machines of its own would not trust it');
     const host = config.api.host ?? '127.0.0.1';
     const { joinUrl } = gateway.admin.join(undefined, false);
     const url = `grpc://${bracketed(host)}:${gateway.apiPort}${joinUrl.slice(joinUrl.indexOf('?'))}`;
-    return await showFirstRun({ admin: gateway.admin, url, screen });
+    const createGuest = overlay === 'memory' ? createMemoryGuest : createProcessGuest;
+    return await showFirstRun({ admin: gateway.admin, url, createGuest, screen });
   } catch (error) {
     screen.clear();
     process.stdout.write(`\nNo machines of its own: ${reportError(error, 'culvert', process.env).text}`);
     return undefined;
   }
-}
-
-async function open(
-  config: GatewayConfig & ReportConfig & PageConfig,
-  directory: string,
-  flags: LogFlags,
-  relay: Pick<RelayServerOptions, 'target' | 'token'> | undefined,
-): Promise<RunningGateway> {
-  const logger = cliLogger(flags, config.interfaceName);
-  const http = config.http && {
-    address: config.http,
-    token: AdminToken.ofDirectory(directory, systemRandom),
-  };
-  const store = SqliteStore.open(directory);
-  let journal: SqliteJournal;
-  try {
-    const opened = SqliteJournal.openOrSetAside(directory, DEFAULT_JOURNAL_LIMITS, Date.now());
-    if (opened.setAside) logger.log('error', 'journal_set_aside', { reason: opened.setAside.message });
-    ({ journal } = opened);
-  } catch (error) {
-    await store.close();
-    throw error;
-  }
-  return startGateway({
-    config,
-    store,
-    journal,
-    openOverlay: (privateKey) =>
-      openDeviceOverlay({
-        interfaceName: config.interfaceName,
-        port: config.wireGuardPort,
-        bandwidth: config.bandwidth,
-        privateKey,
-        logger,
-      }),
-    openReports: journalReports(config),
-    adminSocket: adminSocketPath(directory),
-    relay: relay && new RelayServer({ ...relay, clock: systemClock, logger }),
-    http,
-    initialToken: process.env['CULVERT_JOIN_TOKEN'] || undefined,
-    version: version(),
-    clock: systemClock,
-    random: systemRandom,
-    logger,
-  });
 }

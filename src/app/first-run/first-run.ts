@@ -1,23 +1,20 @@
 /**
- * The guided first run of a gateway: two machines join it, one over UDP and one through a gRPC stream, and are pinged.
- * Each has its interface in a network namespace of its own; nothing of the machine's network is changed.
+ * The guided first run of a gateway: two machines join it, one over UDP and one through a gRPC stream, and pings go
+ * between them and the gateway. They stay until the gateway ends.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { AppError } from '../../core/errors.ts';
-import { parseAddress } from '../../core/ip.ts';
-import { NetworkNamespace } from '../../sys/namespace.ts';
-import { CalledProcess } from '../demo/calls.ts';
 import { formatTime } from '../demo/figures.ts';
 import type { Screen } from '../demo/screen.ts';
-import type { TrafficCalls } from '../demo/traffic-process.ts';
 import type { Admin } from '../gateway/admin.ts';
 import type { MachineTransport, MachineView } from '../gateway/admin-views.ts';
-import type { MachineCalls } from './machine-process.ts';
+import type { CreateGuest, Guest } from './guests.ts';
 
 export interface FirstRunOptions {
   readonly admin: Admin;
   /** Where the machines find the API, on this very machine. */
   readonly url: string;
+  readonly createGuest: CreateGuest;
   readonly screen: Screen;
 }
 
@@ -39,16 +36,8 @@ const PING_TIMEOUT_MS = 1_000;
 const JOIN_TIMEOUT_MS = 20_000;
 const ACCEPT_INTERVAL_MS = 100;
 
-const MACHINE_PROCESS = new URL('./machine-process.js', import.meta.url);
-const TRAFFIC_PROCESS = new URL('../demo/traffic-process.js', import.meta.url);
-
-/**
- * Shows what it does. A step that fails is told on the screen and ends the run; the gateway goes on. Throws AppError
- * `permission` or `unavailable` at once where namespaces cannot be made.
- */
+/** Shows what it does. Rejects with AppError when a step fails; then the machines are gone again. */
 export async function showFirstRun(options: FirstRunOptions): Promise<FirstRun> {
-  // Where this fails, everything would.
-  NetworkNamespace.create().close();
   const run = new Run(options);
   try {
     await run.play();
@@ -61,8 +50,7 @@ export async function showFirstRun(options: FirstRunOptions): Promise<FirstRun> 
 
 class Run implements FirstRun {
   readonly #options: FirstRunOptions;
-  readonly #machines: CalledProcess<MachineCalls>[] = [];
-  readonly #pinger = new CalledProcess<TrafficCalls>('the pinging application', TRAFFIC_PROCESS);
+  readonly #guests: Guest[] = [];
   #closing: Promise<void> | undefined;
 
   constructor(options: FirstRunOptions) {
@@ -70,12 +58,14 @@ class Run implements FirstRun {
   }
 
   async play(): Promise<void> {
-    const { screen } = this.#options;
+    const { screen, createGuest } = this.#options;
     screen.heading('Two machines of its own');
     for (const transport of TRANSPORTS) {
       screen.live(transport, 'joining');
-      const { view, ms } = await this.#join(transport);
-      const times = await this.#ping(view, transport);
+      const guest = createGuest(transport, UUIDS[transport]);
+      this.#guests.push(guest);
+      const { view, ms } = await this.#join(guest, transport);
+      const times = await this.#ping(guest, view, transport);
       screen.item(
         transport,
         `joined over ${WORDS[transport]} in ${formatTime(ms)} as ${view.address}`,
@@ -84,22 +74,18 @@ class Run implements FirstRun {
     }
   }
 
-  async #join(transport: MachineTransport): Promise<{ view: MachineView; ms: number }> {
+  async #join(guest: Guest, transport: MachineTransport): Promise<{ view: MachineView; ms: number }> {
     const { admin, url } = this.#options;
-    const machine = new CalledProcess<MachineCalls>(`the machine over ${WORDS[transport]}`, MACHINE_PROCESS);
-    this.#machines.push(machine);
     const uuid = UUIDS[transport];
     const start = performance.now();
-    let isJoined = false;
-    const joining = machine.call('join', { url, uuid, transport, interfaceName: `culvert-${transport}` });
-    const joined = joining.then(() => (isJoined = true));
-    const accepting = this.#acceptUntil(uuid, () => isJoined);
+    let isDone = false;
+    const accepting = this.#acceptUntil(uuid, () => isDone);
     const timeout = new AbortController();
     try {
-      await Promise.race([joined, machine.end, expire(timeout.signal, transport)]);
+      await Promise.race([guest.join(url), expire(timeout.signal, transport)]);
     } finally {
       timeout.abort();
-      isJoined = true;
+      isDone = true;
       await accepting;
     }
     return { view: admin.machine(uuid), ms: performance.now() - start };
@@ -117,17 +103,20 @@ class Run implements FirstRun {
     }
   }
 
-  async #ping({ address }: MachineView, transport: MachineTransport): Promise<readonly number[]> {
-    const to = parseAddress(address);
-    if (!to) throw new AppError('internal', `${address} is not an address`);
+  async #ping(
+    guest: Guest,
+    { address }: MachineView,
+    transport: MachineTransport,
+  ): Promise<readonly number[]> {
     const times: number[] = [];
     for (let i = 1; i <= PINGS; i++) {
       this.#options.screen.live(transport, `ping ${i} of ${PINGS}`);
-      const ms = await this.#pinger.call('ping', { to, timeoutMs: PING_TIMEOUT_MS });
+      const ms = await guest.ping(address, PING_TIMEOUT_MS);
       if (ms !== undefined) times.push(ms);
       await pause(PING_INTERVAL_MS);
     }
-    if (times.length === 0) throw new AppError('io', `none of ${PINGS} pings to ${address} was answered`);
+    if (times.length === 0)
+      throw new AppError('io', `none of ${PINGS} pings between ${address} and the gateway was answered`);
     return times;
   }
 
@@ -137,7 +126,7 @@ class Run implements FirstRun {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([this.#pinger, ...this.#machines].map((process) => process.close()));
+    await Promise.all(this.#guests.map((guest) => guest.close()));
     const { admin } = this.#options;
     for (const uuid of Object.values(UUIDS)) {
       // A gateway that has ended meanwhile takes no changes; the next run finds the same two machines.
@@ -149,7 +138,7 @@ class Run implements FirstRun {
 function describe(times: readonly number[]): string {
   const average = times.reduce((sum, ms) => sum + ms, 0) / times.length;
   const figures = [Math.min(...times), average, Math.max(...times)].map((ms) => ms.toFixed(2));
-  return `${times.length} of ${PINGS} pings from the gateway answered, ${figures.join(' / ')} ms (min / avg / max)`;
+  return `${times.length} of ${PINGS} pings answered, ${figures.join(' / ')} ms (min / avg / max)`;
 }
 
 async function expire(signal: AbortSignal, transport: MachineTransport): Promise<never> {

@@ -47,7 +47,10 @@ export async function openDeviceOverlay(options: DeviceOverlayOptions): Promise<
   return overlayOf(running);
 }
 
-function overlayOf(running: RunningDevice): Overlay {
+/** Of a device that is up and has its key. */
+export function overlayOf(
+  running: Pick<RunningDevice, 'name' | 'device' | 'streams' | 'engine' | 'closed' | 'close'>,
+): Overlay {
   const { name, device, streams, closed } = running;
   const { publicKey } = device.state();
   if (!streams || !publicKey) throw new AppError('internal', 'the device has no streams or no key');
