@@ -146,7 +146,8 @@ export class LogServer {
     const sockets = this.#sockets.get(machine) ?? [];
     this.#sockets.set(machine, sockets);
     sockets.push(socket);
-    if (sockets.length > MAX_CONNECTIONS_PER_MACHINE) sockets[0]?.resetAndDestroy();
+    // Out of the list at once: many may come before the first one is told that it is closed.
+    if (sockets.length > MAX_CONNECTIONS_PER_MACHINE) sockets.shift()?.resetAndDestroy();
     socket.on('data', (chunk: Buffer) => framer.push(chunk));
     socket.on('close', () => {
       framer.end();

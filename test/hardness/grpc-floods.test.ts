@@ -109,9 +109,7 @@ async function flooded(t: TestContext, name: string): Promise<void> {
   const exited = once(generator, 'exit');
   const pingsBefore = pinger.count;
   pinger.slowestMs = 0;
-  let isFlooding = true;
-  void exited.then(() => (isFlooding = false));
-  while (isFlooding) {
+  while (generator.exitCode === null) {
     await Promise.race([server.report(), exited]);
     await Promise.race([new Promise((resolve) => setTimeout(resolve, 250)), exited, pinging]);
   }

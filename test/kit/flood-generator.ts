@@ -5,20 +5,20 @@ import { FLOODS, PREFACE } from './floods.ts';
 const [name = '', port = '0', durationMs = '0'] = process.argv.slice(2);
 const flood = FLOODS[name];
 if (!flood) throw new Error(`no flood "${name}"`);
-let isOver = false;
+const over = new AbortController();
 let sent = 0;
 let opened = 0;
 const sockets = new Set<Socket>();
 
 function open(n: number): void {
-  if (isOver || !flood) return;
+  if (over.signal.aborted || !flood) return;
   // Other sources than the clients that shall be served; ten thousand ports of one address are slow to find.
   const localAddress = `127.0.1.${1 + (flood.connections < 1_000 ? 0 : n % 200)}`;
   const socket = connect({ port: Number(port), host: '127.0.0.1', localAddress });
   sockets.add(socket);
   let sequence = 0;
   const more = () => {
-    while (!isOver && !socket.destroyed && sequence < (flood.bursts ?? Infinity)) {
+    while (!over.signal.aborted && !socket.destroyed && sequence < (flood.bursts ?? Infinity)) {
       const bytes = flood.next(sequence++);
       if (!bytes) return;
       sent += flood.size;
@@ -52,6 +52,6 @@ for (let n = 0; n < flood.connections; n++) {
   if (n % 200 === 199) await new Promise((resolve) => setTimeout(resolve, 10));
 }
 await new Promise((resolve) => setTimeout(resolve, Number(durationMs)));
-isOver = true;
+over.abort();
 for (const socket of sockets) socket.destroy();
 process.stdout.write(`${JSON.stringify({ sent, opened })}\n`);

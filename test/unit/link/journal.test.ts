@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -142,4 +142,27 @@ test('followers are told of their machine and kind until they stop', () => {
   stopA();
   followers.tell('a', 'log');
   assert.deepEqual(told, ['a', 'b']);
+});
+
+test('a flood of the longest lines stays within the total, between sweeps too, and so does the file', (t) => {
+  const directory = temporary(t);
+  const maxTotalBytes = 4 * 1024 * 1024;
+  const journal = open(t, { maxTotalBytes }, directory);
+  const line = 'x'.repeat(64 * 1024);
+  let largest = 0;
+  for (let n = 0; n < 2_000; n++) {
+    journal.append(log(`machine ${n % 7}`, line, n));
+    if (n % 100 === 0) {
+      journal.flush();
+      largest = Math.max(largest, statSync(join(directory, 'journal.db')).size);
+    }
+  }
+  journal.flush();
+  const kept = Array.from({ length: 7 }, (_, n) => bodies(journal, `machine ${n}`).length);
+  assert.equal(
+    kept.reduce((sum, count) => sum + count),
+    maxTotalBytes / line.length,
+  );
+  // 256 lines of one transaction come on top before the oldest go, and pages have their own waste.
+  assert.ok(largest < maxTotalBytes + 1.25 * 256 * line.length, `${largest} bytes`);
 });

@@ -300,3 +300,42 @@ for (const host of ['127.0.0.1', '::1']) {
     assert.equal(journal.entries.length, 1);
   });
 }
+
+test('a machine that opens a thousand connections at once keeps four', async (t) => {
+  const { receiver, journal } = logKit();
+  const { server, open } = await listen(t, receiver);
+  const sockets = Array.from({ length: 1_000 }, () => open());
+  await Promise.all(
+    sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve).once('connect', resolve))),
+  );
+  await until(() => sockets.filter((socket) => !socket.destroyed).length === 4);
+  assert.equal(server.connections, 4);
+  for (const socket of sockets) if (!socket.destroyed) socket.write('still here\n');
+  await until(() => journal.entries.length === 4);
+});
+
+test('lines without end, at the longest or of anything but JSON cost a machine its own memory and no more', async (t) => {
+  const { receiver, journal, clock } = logKit(() => MACHINE, { perSecond: 256 * 1024, burst: 1024 * 1024 });
+  const { open } = await listen(t, receiver);
+  const [endless, longest, nonsense] = [open(), open(), open()];
+  const write = async (socket: Socket, bytes: Buffer) => {
+    if (!socket.write(bytes)) await once(socket, 'drain');
+  };
+  const before = process.memoryUsage.rss();
+  const longLine = Buffer.concat([Buffer.alloc(MAX_LINE_LENGTH, 0x61), Buffer.of(0x0a)]);
+  for (let n = 0; n < 500; n++) {
+    await write(endless, Buffer.alloc(64 * 1024, 0x62));
+    await write(longest, longLine);
+    await write(nonsense, Buffer.from('{"msg":\u0000]]}\n'.repeat(100)));
+  }
+  endless.end();
+  await until(() => receiver.counters.droppedBytes.oversize === 500 * 64 * 1024);
+  await until(() => receiver.counters.droppedBytes.rate_limit > 0);
+  const kept = journal.entries.reduce((total, { body }) => total + body.length, 0);
+  assert.ok(kept <= 1024 * 1024, `${kept} bytes in no time`);
+  assert.ok(process.memoryUsage.rss() - before < 128 * 1024 * 1024);
+  clock.tick(1_000);
+  const entries = journal.entries.length;
+  longest.write('after\n');
+  await until(() => journal.entries.length > entries && journal.entries.at(-1)?.body === 'after');
+});
