@@ -36,6 +36,7 @@ class Scene {
   readonly #chunk: Uint8Array;
   readonly #out = Buffer.alloc(16_384);
   #received = 0;
+  #soon: () => void = () => {};
 
   constructor(size: number) {
     const arena = new Arena({ bytes: 8 << 20, shared: true });
@@ -43,7 +44,12 @@ class Scene {
     this.#size = size;
     this.#chunk = new Uint8Array(BATCH * size).fill(4);
     this.#port = new StreamPort({ arena, sendErrors, wakeStreams: () => {} });
-    this.#bridge = new RingBridge({ arena, soon: () => {}, defer: () => {}, wakeLane: () => {} });
+    this.#bridge = new RingBridge({
+      arena,
+      soon: (task) => (this.#soon = task),
+      defer: () => {},
+      wakeLane: () => {},
+    });
     this.#bridge.use(this.#port.ringsAt);
     this.#bridge.connect(this.#source());
     const virtual = new Uint8Array(16).fill(0xfd);
@@ -70,6 +76,7 @@ class Scene {
   toLane(): void {
     for (let i = 0; i < BATCH; i++)
       this.#bridge.deliver(this.#record, this.#chunk, i * this.#size, this.#size);
+    this.#soon();
     if (this.#port.receive(this.#batch) !== BATCH) throw new Error('datagrams were lost');
   }
 

@@ -77,7 +77,7 @@ export class RingBridge implements StreamBridge {
   /** Undefined while there is no lane. */
   #rings: StreamRings | undefined;
   #source: StreamSource | undefined;
-  #isWakeDeferred = false;
+  #isHandOverPlanned = false;
   /** A datagram found no room. */
   #isWaiting = false;
 
@@ -102,11 +102,10 @@ export class RingBridge implements StreamBridge {
     if (record === 0) return false;
     this.#u8.set(endpoint, record + DATAGRAM.endpoint);
     this.#u8.set(bytes.subarray(at, at + length), record + DATAGRAM.payload);
-    this.#rings?.toLane.publish();
     // Once for all datagrams of a chunk. Not later: in one turn the event loop may read more than the ring holds.
-    if (!this.#isWakeDeferred) {
-      this.#isWakeDeferred = true;
-      this.#options.soon(this.#wake);
+    if (!this.#isHandOverPlanned) {
+      this.#isHandOverPlanned = true;
+      this.#options.soon(this.#handOver);
     }
     return true;
   }
@@ -115,15 +114,18 @@ export class RingBridge implements StreamBridge {
     const ring = this.#rings?.toLane;
     let record = ring?.claim(length, spare) ?? 0;
     if (record !== 0) return record;
+    ring?.publish();
     ring?.wantRoom();
     record = ring?.claim(length, spare) ?? 0;
     this.#isWaiting ||= record === 0;
     return record;
   }
 
-  readonly #wake = (): void => {
-    this.#isWakeDeferred = false;
-    if (this.#rings?.toLane.mustWake() === true) this.#options.wakeLane();
+  readonly #handOver = (): void => {
+    this.#isHandOverPlanned = false;
+    const ring = this.#rings?.toLane;
+    ring?.publish();
+    if (ring?.mustWake() === true) this.#options.wakeLane();
   };
 
   /** To be called when the lane says that it has sent datagrams or made room. */
