@@ -98,7 +98,7 @@ describe('culvert serve --demo', { skip, timeout: TEST_TIMEOUT_MS }, () => {
     const closed = once(child, 'close');
     await eventually(
       'it serves',
-      () => output.includes('culvert machines ls') || child.exitCode !== null,
+      () => /machines ls .*who has joined/.test(output) || child.exitCode !== null,
       60_000,
     );
     assert.match(

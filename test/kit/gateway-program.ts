@@ -80,7 +80,7 @@ export class GatewayProgram {
     child.once('close', () => (hasEnded = true));
     await eventually(
       'the gateway serves',
-      () => hasEnded || this.output.includes('culvert machines ls'),
+      () => hasEnded || /machines ls .*who has joined/.test(this.output),
       30_000,
     );
     if (hasEnded) throw new Error(`culvert serve has ended: ${this.output}`);

@@ -1,10 +1,9 @@
 import { constants as system } from 'node:os';
-import { relative } from 'node:path';
 import type { Command } from 'commander';
 import { usageError } from '../../core/errors.ts';
 import { runDemo } from '../demo/demo.ts';
 import { standardScreen } from '../demo/screen.ts';
-import { hasProgram } from '../programs.ts';
+import { invocation } from '../invocation.ts';
 
 const MAX_SECONDS = 60;
 
@@ -39,7 +38,7 @@ Environment: NO_COLOR`,
           screen: standardScreen(),
           durationMs,
           inMemory: options.memory === true,
-          program: invocation(process.argv[1] ?? 'culvert'),
+          program: invocation(),
           signal: interruption.signal,
         });
       } catch (error) {
@@ -57,9 +56,4 @@ function parseSeconds(text: string): number {
     `--seconds ${JSON.stringify(text)}: expected a whole number from 1 to ${MAX_SECONDS}`,
     'for example --seconds 5',
   );
-}
-
-/** How to call this program again from here: by its name where PATH has it, else by its file. */
-function invocation(file: string): string {
-  return hasProgram('culvert') ? 'culvert' : relative(process.cwd(), file);
 }

@@ -22,9 +22,11 @@ import { formatJoin, formatSummary, gatewaySummary } from '../gateway/print-out.
 import type { RunningGateway } from '../gateway/run.ts';
 import { ENDING_SIGNALS, stopOnSignals } from '../gateway/signals.ts';
 import { formatRelayHint, loadRelayToken } from '../relay/relay-token.ts';
+import { invocation } from '../invocation.ts';
 import { reportError } from '../report-error.ts';
 import { announce, serviceManager } from '../sd-notify.ts';
 import { ownSurroundings, prepareStateDirectory, stateDirectory } from '../state-directory.ts';
+import { formatPairs } from '../table.ts';
 import { version } from '../version.ts';
 
 interface ServeCommandFlags extends ServeFlags, LogFlags {
@@ -109,13 +111,21 @@ function collect(value: string, before: readonly string[] = []): readonly string
   return [...before, value];
 }
 
-const NEXT_STEPS = `
-culvert page          address of the status page, signed in
-culvert token show    how to join, again
-culvert machines ls   who has joined
-`;
+/** The state directory is named where the commands would look for another. */
+function nextSteps(directory: string): string {
+  const isDefault = directory === stateDirectory(undefined, ownSurroundings());
+  const state = isDefault ? '' : ` --state ${directory}`;
+  const steps = [
+    ['page', 'address of the status page, signed in'],
+    ['token show', 'how to join, again'],
+    ['machines ls', 'who has joined'],
+  ].map(([command = '', what = '']) => [`${invocation()} ${command}${state}`, what] as const);
+  return `\n${formatPairs(steps)}`;
+}
 
 async function serve(flags: ServeCommandFlags): Promise<void> {
+  // Whatever is made from here on is nobody else's to read.
+  process.umask(0o077);
   const config = readServeFlags(flags, ownAddress);
   const target = flags.relayTo === undefined ? undefined : parseRelayTarget(flags.relayTo, '--relay-to');
   const isDemo = flags.demo === true;
@@ -145,7 +155,7 @@ async function serve(flags: ServeCommandFlags): Promise<void> {
   if (showsJoin) process.stdout.write(`\n${formatJoin(gateway.admin.join(undefined, false))}`);
   if (relayToken !== undefined)
     process.stdout.write(`\n${formatRelayHint(config.apiUrl, relayToken, flags.relayTo ?? '')}`);
-  process.stdout.write(NEXT_STEPS);
+  process.stdout.write(nextSteps(directory));
   const reason = await gateway.ended;
   if (ENDING_SIGNALS.some((signal) => signal === reason)) return;
   throw new AppError('io', `the gateway ended: ${reason}`);
