@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../core/clock.ts';
 import { AppError, configError } from '../core/errors.ts';
-import { formatPrefix } from '../core/ip.ts';
+import { type Address, formatPrefix } from '../core/ip.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import { CookieChecker } from '../noise/cookie.ts';
@@ -69,6 +69,7 @@ export class Device implements Configurable, LaneEvents {
   #listenPort = 0;
   #fwmark = 0;
   #mtu = DEFAULT_MTU;
+  #onlyDestination: Address | undefined;
   #isUp = false;
   #isClosed = false;
   /** Configuration, up and down happen one after the other. */
@@ -166,9 +167,19 @@ export class Device implements Configurable, LaneEvents {
     this.#lane.setMtu(mtu);
   }
 
+  /**
+   * IPv6: peers reach this machine under `address` and nothing through it. For devices whose address is not known when
+   * they start; LanePolicy has it for the others.
+   */
+  setOnlyDestination(address: Address): void {
+    this.#onlyDestination = address;
+    this.#lane.setOnlyDestination(address);
+  }
+
   /** The lane host had to start anew. Sessions are lost and made again. */
   laneRestarted(): void {
     this.#lane.setMtu(this.#mtu);
+    if (this.#onlyDestination) this.#lane.setOnlyDestination(this.#onlyDestination);
     this.#lane.setUp(this.#isUp);
     for (const peer of this.#peers.values()) peer.rejoin();
   }

@@ -1,7 +1,7 @@
 /** The flags of `culvert join`, checked. */
 import { configError, usageError } from '../../core/errors.ts';
 import { parseAddress } from '../../core/ip.ts';
-import { LINK_NAME, TUNNEL_LINK_NAME } from '../../link/constants.ts';
+import { linkName } from '../../link/agent-link.ts';
 import { isEndpoint } from '../../link/endpoints.ts';
 import { MAX_LANES } from '../../link/stream-table.ts';
 import type { Transport } from '../../link/transport-policy.ts';
@@ -58,7 +58,7 @@ const UUID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 /** `asksForTunnel`: `grpc_tunnel` of the join URL. Throws usage errors. */
 export function readJoinFlags(flags: JoinFlags, asksForTunnel: boolean): JoinSettings {
   const transport = parseTransport(flags.transport ?? (asksForTunnel ? 'grpc' : 'auto'));
-  const interfaceName = flags.interface ?? (transport === 'grpc' ? TUNNEL_LINK_NAME : LINK_NAME);
+  const interfaceName = flags.interface ?? linkName(transport === 'grpc' ? 'grpc' : 'udp');
   if (!isInterfaceName(interfaceName))
     throw usageError(
       `--interface ${interfaceName}: not an interface name`,

@@ -16,6 +16,7 @@ export interface OverlayDevice {
   configure(change: DeviceChange): Promise<void>;
   state(): DeviceState;
   observe(publicKey: PublicKey): PeerObservation | undefined;
+  setOnlyDestination(address: Address): void;
   startHandshake(publicKey: PublicKey): void;
   probe(publicKey: PublicKey, endpoint: Endpoint): boolean;
 }
@@ -58,6 +59,8 @@ export class Overlay {
     const address = addressOf(link);
     const previous = before && addressOf(before);
     if (!previous || formatAddress(previous) !== formatAddress(address)) {
+      // The gateway reaches this machine, and nothing through it.
+      this.#device.setOnlyDestination(address);
       this.#settings.setAddress(this.#interfaceName, address, previous);
       this.#logger.log('info', 'overlay_address', { address: formatAddress(address) });
     }

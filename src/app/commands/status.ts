@@ -28,7 +28,8 @@ Exit status: 0 when everything shown is connected, 1 when not.`,
               .map((status) => formatStatus(status, wantsColour(process.env, process.stdout.isTTY)))
               .join('\n');
       process.stdout.write(text);
-      if (found.length === 0 && json !== true) process.stderr.write('culvert: no link is running\n');
+      if (found.length === 0 && json !== true)
+        process.stderr.write('culvert: no link is running; "culvert machines ls" lists those of a gateway\n');
       if (found.length === 0 || found.some(({ isConnected }) => !isConnected)) process.exitCode = 1;
     });
 }

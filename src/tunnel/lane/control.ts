@@ -36,6 +36,8 @@ export interface LaneCommands {
   dropStaged(peer: number): void;
   /** MTU of the TUN device; bounds the padding. */
   setMtu(mtu: number): void;
+  /** IPv6: from now on decrypted packets for any other destination are dropped. */
+  setOnlyDestination(address: Uint8Array): void;
   /** While down, nothing is read from the TUN. */
   setUp(up: boolean): void;
 }

@@ -2,6 +2,7 @@
 import type { Clock } from '../../core/clock.ts';
 import type { TransportAead } from '../../noise/aead.ts';
 import type { Arena } from '../../core/arena.ts';
+import { DestinationFilter } from '../../tun/destination-filter.ts';
 import type { PacketPort } from '../../tun/tun.ts';
 import type { DatagramPort } from '../bind.ts';
 import { ENDPOINT } from '../endpoint.ts';
@@ -151,6 +152,10 @@ export class Lane implements LaneCommands, LaneReadings {
 
   setMtu(mtu: number): void {
     this.#tables.mtu = mtu;
+  }
+
+  setOnlyDestination(address: Uint8Array): void {
+    this.#tables.filter = new DestinationFilter(address);
   }
 
   setUp(up: boolean): void {

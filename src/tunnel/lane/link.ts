@@ -32,6 +32,7 @@ const COMMANDS: Names<LaneCommands> = {
   sendKeepalive: true,
   dropStaged: true,
   setMtu: true,
+  setOnlyDestination: true,
   setUp: true,
 };
 

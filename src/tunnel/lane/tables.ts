@@ -88,7 +88,7 @@ export class LaneTables {
   mtu = 1420;
   isUp = false;
   /** For decrypted packets. */
-  readonly filter: DestinationFilter | undefined;
+  filter: DestinationFilter | undefined;
   readonly bandwidth: Bandwidth | undefined;
 
   constructor(arena: Arena, aead: TransportAead, policy: LanePolicy = {}) {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type Address, parseAddress, parsePrefix, type Prefix } from '../../../src/core/ip.ts';
 import { REKEY_TIMEOUT, REKEY_TIMEOUT_JITTER_MAX } from '../../../src/noise/constants.ts';
 import type { LaneEvents, LaneHost } from '../../../src/tunnel/lane/control.ts';
 import { InlineHost, type InlineHostOptions } from '../../../src/tunnel/lane/inline-host.ts';
 import { commandSender, applyCommand } from '../../../src/tunnel/lane/link.ts';
+import { ipv6Packet } from '../../kit/packets.ts';
 import { pair } from '../../kit/pair.ts';
 
 /** A host whose lanes can be lost: from `restart` on another lane, which knows nothing, has the ports. */
@@ -76,4 +78,31 @@ test('lane restart: a peer without a session stays silent', async () => {
   alice.device.laneRestarted();
   world.advance(60_000);
   assert.deepEqual(wire.sent, []);
+});
+
+test('a destination that is set while the device runs: nothing else is let through, by the next lane neither', async () => {
+  const mortal = mortalHost();
+  const { alice, bob, world, toBob } = await pair({ bob: { createHost: mortal.createHost } });
+  const own = ipv6Packet('fd00::1', 'fd00::2', 100);
+  const foreign = ipv6Packet('fd00::1', 'fd00:1::2', 100);
+  await alice.device.configure({
+    peers: [
+      {
+        publicKey: bob.publicKey,
+        allowedIps: [{ prefix: parsePrefix('fd00:1::/64') as Prefix, remove: false }],
+      },
+    ],
+  });
+  alice.send(own, foreign);
+  assert.deepEqual(bob.received(), [own, foreign]);
+  bob.device.setOnlyDestination(parseAddress('fd00::2') as Address);
+  alice.send(own, foreign, toBob());
+  assert.deepEqual(bob.received(), [own]);
+  assert.deepEqual(bob.drops(), { destination_not_allowed: 2 });
+  world.advance(REKEY_TIMEOUT);
+  mortal.restart();
+  bob.device.laneRestarted();
+  world.settle();
+  alice.send(own, foreign);
+  assert.deepEqual(bob.received(), [own]);
 });

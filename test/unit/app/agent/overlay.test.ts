@@ -39,6 +39,7 @@ class TestOverlay implements LinkSettings {
         return Promise.resolve();
       },
       state: () => ({ privateKey: undefined, publicKey: undefined, listenPort: 0, fwmark: 0, peers: [] }),
+      setOnlyDestination: (address) => this.log.push(`only ${formatAddress(address)}`),
       observe: () => undefined,
       startHandshake: (publicKey) => this.handshakes.push(publicKey.base64),
       probe: (publicKey, endpoint) => {
@@ -77,7 +78,12 @@ class TestOverlay implements LinkSettings {
 test('the first link makes the interface: address, key, the gateway as its only peer, up', async () => {
   const kit = new TestOverlay();
   await kit.apply({}, '10.0.0.1:50180');
-  assert.deepEqual(kit.log, ['over0 fdae:41e4:649b:9303::5 instead of none', 'configure', 'over0 up']);
+  assert.deepEqual(kit.log, [
+    'only fdae:41e4:649b:9303::5',
+    'over0 fdae:41e4:649b:9303::5 instead of none',
+    'configure',
+    'over0 up',
+  ]);
   const [change] = kit.changes;
   assert.ok(change?.privateKey && change.replacePeers);
   const [peer, ...others] = change.peers;
@@ -121,7 +127,11 @@ test('another address replaces the old one, another server key the old peer', as
     { nodeAddressPrefix: 'fdae:41e4:649b:9303::6/64', serverPublicKey: key('other') },
     '10.0.0.1:1',
   );
-  assert.deepEqual(kit.log, ['over0 fdae:41e4:649b:9303::6 instead of fdae:41e4:649b:9303::5', 'configure']);
+  assert.deepEqual(kit.log, [
+    'only fdae:41e4:649b:9303::6',
+    'over0 fdae:41e4:649b:9303::6 instead of fdae:41e4:649b:9303::5',
+    'configure',
+  ]);
   const change = kit.changes[1];
   assert.ok(change?.replacePeers && !change.privateKey);
   assert.equal(change.peers[0]?.allowedIps?.length, 1);
