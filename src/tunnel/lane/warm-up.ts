@@ -1,7 +1,7 @@
 /**
- * V8 interprets code until it has run some thousand times, and a tunnel that carries a ping a second never gets there:
- * each packet would take twice as long for ever. So a lane of the same parts, with an arena, a session and descriptors of
- * its own, sends packets to itself over loopback until its code is compiled.
+ * V8 interprets code until it has run often, and a tunnel that carries a ping a second takes hours to get there. So a lane
+ * of the same parts, with an arena, a session and descriptors of its own, first sends packets to itself over loopback:
+ * long enough for the quick compiler and for what runs most, not for all.
  */
 import { Arena } from '../../core/arena.ts';
 import { systemClock } from '../../core/clock.ts';
@@ -33,7 +33,7 @@ export interface WarmUpOptions {
   readonly datagrams: LinuxDatagramsOptions;
 }
 
-/** Enough for the compiler, and nobody waits for it longer than this. */
+/** Nobody waits for it longer than this. */
 const WARM_UP_MS = 120;
 const MAX_ROUNDS = 4_000;
 const ARENA_BYTES = 6 << 20;

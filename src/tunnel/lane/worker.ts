@@ -2,7 +2,6 @@
  * A thread that runs both lanes and blocks in poll(2): no event loop, no promise, nothing but packets. Commands come by
  * message port and an eventfd, events go by message port; counters lie in the shared arena.
  */
-import { setFlagsFromString } from 'node:v8';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Arena } from '../../core/arena.ts';
 import { systemClock } from '../../core/clock.ts';
@@ -44,12 +43,6 @@ const WAKE = 0;
 const TUN = 1;
 const IPV4 = 2;
 const IPV6 = 3;
-
-/**
- * How much bytecode a function runs before the optimizing compiler looks at it. V8's own figure is ten times that, which
- * warming up would take a second to reach.
- */
-const COMPILE_SOON = '--interrupt-budget=12000';
 
 class LaneWorker {
   readonly #port: MessagePort;
@@ -253,7 +246,6 @@ function tryWarmUp(options: WarmUpOptions): void {
 }
 
 if (parentPort) {
-  setFlagsFromString(COMPILE_SOON);
   const worker = new LaneWorker(parentPort, workerData as WorkerSetup);
   try {
     worker.run();
