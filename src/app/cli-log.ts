@@ -53,3 +53,14 @@ function usualFormat(isTty: boolean, fd: number): LogFormat {
   if (isTty) return 'pretty';
   return isJournal(process.env, fd) ? 'journal' : 'json';
 }
+
+/** Says nothing of the ordinary course of things while `isHushed`: something else is on the screen. */
+export function hushed(logger: Logger, isHushed: () => boolean): Logger {
+  return {
+    log: (level, event, fields) => {
+      const isOrdinary = level === 'info' || level === 'debug';
+      if (!isOrdinary || !isHushed()) logger.log(level, event, fields);
+    },
+    child: (fields) => hushed(logger.child(fields), isHushed),
+  };
+}

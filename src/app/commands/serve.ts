@@ -5,7 +5,7 @@ import { Option, type Command } from 'commander';
 import { AppError } from '../../core/errors.ts';
 import { systemRandom } from '../../core/random.ts';
 import { parseRelayTarget } from '../../link/relay-server.ts';
-import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
+import { addLogFlags, cliLogger, hushed, type LogFlags } from '../cli-log.ts';
 import { standardScreen } from '../demo/screen.ts';
 import { type FirstRun, showFirstRun } from '../first-run/first-run.ts';
 import { createMemoryGuest, createProcessGuest } from '../first-run/guests.ts';
@@ -129,6 +129,7 @@ async function serve(flags: ServeCommandFlags): Promise<void> {
   const config = readServeFlags(flags, ownAddress);
   const target = flags.relayTo === undefined ? undefined : parseRelayTarget(flags.relayTo, '--relay-to');
   const isDemo = flags.demo === true;
+  let isOnScreen = isDemo;
   const directory = chooseStateDirectory(flags);
   const relayToken = target && loadRelayToken(directory, systemRandom);
   const options: Omit<OpenOptions, 'overlay'> = {
@@ -136,7 +137,7 @@ async function serve(flags: ServeCommandFlags): Promise<void> {
     stateDirectory: directory,
     relay: target && relayToken !== undefined ? { target, token: relayToken } : undefined,
     initialToken: process.env['CULVERT_JOIN_TOKEN'] || undefined,
-    logger: cliLogger(flags, config.interfaceName),
+    logger: hushed(cliLogger(flags, config.interfaceName), () => isOnScreen),
   };
   const { gateway, overlay } = await open(options, isDemo);
   const service = serviceManager(process.env);
@@ -156,6 +157,7 @@ async function serve(flags: ServeCommandFlags): Promise<void> {
   if (relayToken !== undefined)
     process.stdout.write(`\n${formatRelayHint(config.apiUrl, relayToken, flags.relayTo ?? '')}`);
   process.stdout.write(nextSteps(directory));
+  isOnScreen = false;
   const reason = await gateway.ended;
   if (ENDING_SIGNALS.some((signal) => signal === reason)) return;
   throw new AppError('io', `the gateway ended: ${reason}`);

@@ -11,6 +11,7 @@ import {
   parseLogLevel,
   writerTo,
 } from '../../../src/app/log.ts';
+import { hushed } from '../../../src/app/cli-log.ts';
 
 function collect(options: Partial<LogOptions>): { lines: string[]; options: LogOptions } {
   const lines: string[] = [];
@@ -152,4 +153,19 @@ test('warnings without end are not remembered without end', () => {
   const logger = calm(createLogger(options), () => 0);
   for (let i = 0; i < 1_000; i++) logger.log('warn', 'x', { reason: `r${i}` });
   assert.equal(lines.length, 1_000);
+});
+
+test('a hushed logger says what is wrong, and the rest only when the screen is free', () => {
+  const { lines, options } = collect({});
+  let isHushed = true;
+  const logger = hushed(createLogger(options), () => isHushed).child({ iface: 'wg0' });
+  logger.log('info', 'ordinary');
+  logger.log('debug', 'ordinary');
+  logger.log('warn', 'wrong');
+  isHushed = false;
+  logger.log('info', 'later');
+  assert.deepEqual(
+    lines.map((line) => (JSON.parse(line) as { event: string; iface: string }).event),
+    ['wrong', 'later'],
+  );
 });
