@@ -89,15 +89,15 @@ const WORDS = new Map([
   ['mtu', 'MTU'],
   ['dns', 'DNS'],
   ['grpc', 'gRPC'],
+  ['http', 'HTTP'],
+  ['tls', 'TLS'],
 ]);
 
 /** `uapi_listener_started` as `UAPI listener started`. */
 function sentence(event: string): string {
-  const text = event
-    .split('_')
-    .map((word) => WORDS.get(word) ?? word)
-    .join(' ');
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  const [first = '', ...rest] = event.split('_');
+  const begin = WORDS.get(first) ?? first.charAt(0).toUpperCase() + first.slice(1);
+  return [begin, ...rest.map((word) => WORDS.get(word) ?? word)].join(' ');
 }
 
 /** Writes to a descriptor. Nobody listening, or a full disk, is no reason for a daemon to stop. */

@@ -93,6 +93,36 @@ test('bundle: a tunnel with lanes in a thread runs from it', { skip: tun, timeou
   assert.match(text, /throughput +\d/);
 });
 
+/** In namespaces of its own, so that ports and sockets are. */
+const GATEWAY = `
+  mount -t tmpfs none /run && mkdir -p /run/wireguard
+  ip link set lo up
+  mkdir -m 700 state
+  node "$1" serve --state state --advertise grpc://127.0.0.1:8090 --http 127.0.0.1:8081 > log 2>&1 &
+  until curl -s -o page http://127.0.0.1:8081/; do kill -0 $! || { cat log; exit 1; }; done
+  grep -qi '<!doctype html>' page
+  node "$1" token ls --state state
+  kill $! && wait $!`;
+
+test(
+  'bundle: a gateway runs from it, with its store and its page',
+  { skip: tun || requirePrograms('curl', 'unshare'), timeout },
+  () => {
+    const program = join(scratch, 'bundle', 'culvert.mjs');
+    const text = succeed('unshare', [
+      '-mnpf',
+      '--mount-proc',
+      '--kill-child',
+      'bash',
+      '-ec',
+      GATEWAY,
+      'bash',
+      program,
+    ]);
+    assert.match(text, /initial token +active, default/);
+  },
+);
+
 test('deb: it installs, upgrades, is removed and purged without a trace', { skip: dpkg, timeout }, () => {
   const [first, second] = ['1.0~first', '1.0~second'].map((version) =>
     script('package-deb.mjs', '--out', scratch, '--deb-version', version, '--compression', 'gzip'),

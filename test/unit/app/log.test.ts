@@ -61,6 +61,16 @@ test('wireguard-go lines carry DEBUG or ERROR, the interface, and the date as Go
   ]);
 });
 
+test('words that are abbreviations are written as such', () => {
+  const { lines, options } = collect({ format: 'pretty' });
+  for (const event of ['http_served', 'grpc_stream_closed', 'tls_files_read', 'tun_gone'])
+    createLogger(options).log('info', event);
+  assert.deepEqual(
+    lines.map((line) => line.slice(15).trim()),
+    ['HTTP served', 'gRPC stream closed', 'TLS files read', 'TUN gone'],
+  );
+});
+
 test('pretty lines are for people, coloured on request', () => {
   const { lines, options } = collect({ format: 'pretty' });
   createLogger(options).log('info', 'device_up', { port: 51820 });

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { AppError } from '../../../src/core/errors.ts';
 import { parseAddress, parsePrefix } from '../../../src/core/ip.ts';
 import { PresharedKey, PrivateKey, PublicKey } from '../../../src/noise/keys.ts';
 import { screen } from '../../../src/app/commands/show.ts';
 import { type DeviceSource, parseShowRequest, showReport } from '../../../src/app/show-report.ts';
-import { type ShowStyle, formatDevice } from '../../../src/app/show.ts';
+import { type ShowStyle, formatDevice, toJson } from '../../../src/app/show.ts';
 import {
   formatAgo,
   formatAsGlibc,
@@ -231,4 +232,14 @@ test('show: on a terminal the age of a handshake has a colour, which WG_COLOR_MO
 test('show: a screen that follows is rewritten in place and never scrolls', () => {
   assert.equal(screen('a\nb\n', 24), '\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[K\n\x1b[J');
   assert.equal(screen('a\nb\nc\n', 3).split('\n').length, 3);
+});
+
+test('show: docs/reference/json.md lists every member of the JSON', () => {
+  const text = readFileSync(new URL('../../../../docs/reference/json.md', import.meta.url), 'utf8');
+  const device = { ...FULL, name: 'wg0', publicKey: new PublicKey(new Uint8Array(32).fill(5)) };
+  const [shown] = Object.values(toJson([device], true) as Record<string, { peers: Record<string, object> }>);
+  assert.ok(shown);
+  const members = [...Object.keys(shown), ...Object.values(shown.peers).flatMap((one) => Object.keys(one))];
+  assert.ok(members.length > 8);
+  for (const member of members) assert.match(text, new RegExp(`\\b${member}\\b`), member);
 });
