@@ -3,6 +3,8 @@ import type { ServerResponse } from 'node:http';
 
 /** A comment goes out this often, so that a connection that is dead shows, and proxies do not take it for idle. */
 const HEARTBEAT_MS = 15_000;
+/** A client that takes nothing while so many were due holds a place that others want. */
+const MAX_MISSED = 4;
 
 export class EventStream {
   readonly #response: ServerResponse;
@@ -15,8 +17,11 @@ export class EventStream {
   start(onEnd: () => void): void {
     this.#response.writeHead(200, { 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
     this.#response.flushHeaders();
+    let missed = 0;
+    this.#response.on('drain', () => (missed = 0));
     const heartbeat = setInterval(() => {
       if (!this.isBusy) this.#response.write(':\n\n');
+      else if (++missed >= MAX_MISSED) this.#response.destroy();
     }, HEARTBEAT_MS);
     this.#response.once('close', () => {
       clearInterval(heartbeat);

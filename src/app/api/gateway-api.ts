@@ -30,8 +30,9 @@ export interface GatewayApiServer {
   readonly server: ApiServer;
 }
 
-/** Watchers are told this often what has changed. */
+/** Watchers are told this often what has changed, and at most a thirtieth of the time is spent on that. */
 const TURN_MS = 2_000;
+const LEISURE = 30;
 
 /** Rejects with AppError when it cannot listen. */
 export async function serveGatewayApi(options: GatewayApiOptions): Promise<GatewayApiServer> {
@@ -46,10 +47,7 @@ export async function serveGatewayApi(options: GatewayApiOptions): Promise<Gatew
         denied: { denied: admin.denied() },
       }),
     },
-    every: (task) => {
-      const timer = setInterval(task, TURN_MS);
-      return () => clearInterval(timer);
-    },
+    every: atLeisure,
     wall: () => clock.wall(),
     pause: () => turn(),
     onError: (error) => logger.log('error', 'live_feed_failed', { reason: String(error) }),
@@ -66,5 +64,22 @@ export async function serveGatewayApi(options: GatewayApiOptions): Promise<Gatew
   if (!isLoopback(address.host) && !options.tls) {
     logger.log('warn', 'http_exposed', { address: text, reason: 'not a loopback address, and no TLS' });
   }
-  return { address, url: `${options.tls ? 'https' : 'http'}://${text}/`, server };
+  return { address, url: pageUrl(address, options.tls !== undefined), server };
+}
+
+/** One that a browser on this machine can open. */
+function pageUrl({ host, port }: ListenAddress, hasTls: boolean): string {
+  const isAny = host === '0.0.0.0' || host === '::';
+  const authority = isAny ? `localhost:${port}` : formatListenAddress({ host, port });
+  return `${hasTls ? 'https' : 'http'}://${authority}/`;
+}
+
+function atLeisure(task: () => void): () => void {
+  let timer = setTimeout(run, TURN_MS);
+  function run(): void {
+    const startMs = performance.now();
+    task();
+    timer = setTimeout(run, Math.max(TURN_MS, LEISURE * (performance.now() - startMs)));
+  }
+  return () => clearTimeout(timer);
 }

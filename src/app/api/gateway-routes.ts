@@ -4,9 +4,9 @@ import { usageError } from '../../core/errors.ts';
 import type { EntryKind } from '../../link/journal.ts';
 import type { Admin } from '../gateway/admin.ts';
 import { type AdminOperation, type Input, MAX_ENTRIES, runOperation } from '../gateway/admin-operations.ts';
+import { ENTRY_KINDS, followEntries } from '../gateway/entry-feed.ts';
 import { MACHINE_STATES, type MachineState, type MachineView } from '../gateway/admin-views.ts';
 import type { DatapathView } from './datapath-view.ts';
-import { ENTRY_KINDS, followEntries } from './entry-feed.ts';
 import type { LiveFeed } from './live-feed.ts';
 import { queryFlag, queryNumber, type Route } from './route.ts';
 

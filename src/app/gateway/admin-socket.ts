@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import { AppError, usageError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { Admin } from './admin.ts';
-import { Input, MAX_ENTRIES, readEntriesInput, runOperation } from './admin-operations.ts';
+import { Input, readEntriesInput, runOperation } from './admin-operations.ts';
+import { type EntrySink, followEntries } from './entry-feed.ts';
 
 export const FOLLOW_OPERATION = 'machines.follow';
 const PREFIX = '/v1/';
@@ -89,42 +90,24 @@ export class AdminSocket {
     }
   }
 
-  /** Sends what is there, then what comes. Nothing is kept for a client that does not read: it skips to the newest. */
+  /** Sends what is there, then what comes, one entry a line. */
   #follow(input: Input, response: ServerResponse): void {
     const { machine, kind, count, after } = readEntriesInput(input);
-    let last = after;
-    let isFirst = true;
-    const pump = (): void => {
-      if (response.writableNeedDrain) return;
-      const entries = this.#admin.entries(machine, kind, isFirst ? count : MAX_ENTRIES, last);
-      isFirst = false;
-      for (const entry of entries) {
-        response.write(`${JSON.stringify(entry)}\n`);
-        last = entry.sequence;
-      }
-      // An empty journal must not give the whole of it with the first entry.
-      last ??= 0;
+    const sink: EntrySink = {
+      get isBusy() {
+        return response.writableNeedDrain;
+      },
+      get isEnded() {
+        return response.destroyed;
+      },
+      send: (_kind, json) => void response.write(`${json}\n`),
+      onDrain: (listener) => void response.on('drain', listener),
+      end: () => void response.end(),
     };
-    let isScheduled = false;
-    const pumpOrEnd = (): void => {
-      isScheduled = false;
-      if (response.destroyed) return;
-      try {
-        pump();
-      } catch {
-        // The machine was removed.
-        response.end();
-      }
-    };
-    const end = this.#admin.follow(machine, kind, () => {
-      if (!isScheduled) setImmediate(pumpOrEnd);
-      isScheduled = true;
-    });
-    response.on('drain', pumpOrEnd);
+    const end = followEntries({ admin: this.#admin, machine, kinds: [kind], count, after }, sink);
     response.on('close', end);
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     response.flushHeaders();
-    pumpOrEnd();
   }
 }
 

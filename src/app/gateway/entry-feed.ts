@@ -1,10 +1,20 @@
 /** What a machine says, as it says it: the newest entries, then those that come. */
 import type { EntryKind } from '../../link/journal.ts';
-import type { Admin } from '../gateway/admin.ts';
-import { MAX_ENTRIES } from '../gateway/admin-operations.ts';
-import type { EventStream } from './event-stream.ts';
+import type { Admin } from './admin.ts';
+import { MAX_ENTRIES } from './admin-operations.ts';
 
 export const ENTRY_KINDS: readonly EntryKind[] = ['log', 'event'];
+
+/** Where entries go. */
+export interface EntrySink {
+  /** It has yet to take what it was sent. */
+  readonly isBusy: boolean;
+  readonly isEnded: boolean;
+  /** `json` has no line breaks. */
+  send(kind: EntryKind, json: string, sequence: number): void;
+  onDrain(listener: () => void): void;
+  end(): void;
+}
 
 export interface EntryFeedOptions {
   readonly admin: Pick<Admin, 'entries' | 'follow'>;
@@ -16,18 +26,18 @@ export interface EntryFeedOptions {
 }
 
 /**
- * Sends events `log` and `event`, ids are sequence numbers. Nothing is kept for a client that does not read: it skips to
- * the newest. Throws when the machine is no member. Returns what ends it.
+ * Nothing is kept for a sink that does not take: it skips to the newest. Throws when the machine is no member. Returns
+ * what ends it.
  */
-export function followEntries(options: EntryFeedOptions, stream: EventStream): () => void {
+export function followEntries(options: EntryFeedOptions, sink: EntrySink): () => void {
   const { admin, machine, kinds, count, after } = options;
   const pumps = kinds.map((kind) => {
     let last = after;
     let wanted = count;
     return () => {
-      if (stream.isBusy) return;
+      if (sink.isBusy) return;
       for (const entry of admin.entries(machine, kind, wanted, last)) {
-        stream.send(kind, JSON.stringify(entry), entry.sequence);
+        sink.send(kind, JSON.stringify(entry), entry.sequence);
         last = entry.sequence;
       }
       wanted = MAX_ENTRIES;
@@ -38,12 +48,12 @@ export function followEntries(options: EntryFeedOptions, stream: EventStream): (
   let isScheduled = false;
   const pump = (): void => {
     isScheduled = false;
-    if (stream.isEnded) return;
+    if (sink.isEnded) return;
     try {
       for (const each of pumps) each();
     } catch {
       // The machine was removed.
-      stream.end();
+      sink.end();
     }
   };
   const schedule = (): void => {
@@ -51,7 +61,7 @@ export function followEntries(options: EntryFeedOptions, stream: EventStream): (
     isScheduled = true;
   };
   const ends = kinds.map((kind) => admin.follow(machine, kind, schedule));
-  stream.onDrain(pump);
+  sink.onDrain(pump);
   schedule();
   return () => {
     for (const end of ends) end();
