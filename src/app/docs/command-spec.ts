@@ -26,6 +26,8 @@ export interface OptionSpec {
   readonly short?: string;
   /** Name of its value, `address`; absent for a switch. */
   readonly value?: string;
+  /** The value may be left out: `--watch [seconds]`. */
+  readonly isValueOptional: boolean;
   readonly description: string;
   /** Its twin in the environment. */
   readonly env?: string;
@@ -42,8 +44,9 @@ export function flatten(spec: CommandSpec): readonly CommandSpec[] {
 }
 
 /** `--metrics <address>`, `-d, --detach`. */
-export function formatOption({ long, short, value }: OptionSpec): string {
-  return `${short === undefined ? '' : `${short}, `}${long}${value === undefined ? '' : ` <${value}>`}`;
+export function formatOption({ long, short, value, isValueOptional }: OptionSpec): string {
+  const placeholder = value === undefined ? '' : isValueOptional ? ` [${value}]` : ` <${value}>`;
+  return `${short === undefined ? '' : `${short}, `}${long}${placeholder}`;
 }
 
 /** `<file>`, `[what...]`. */
@@ -82,12 +85,18 @@ function describeArgument(argument: Argument): ArgumentSpec {
 }
 
 function describeOption(option: Option): OptionSpec {
-  const value = /[<[]([^>\]]+)[>\]]/.exec(option.flags)?.[1];
+  // The name may have brackets of its own: `<[address]:port>`.
+  const value = / (?:<(.+)>|\[(.+)\])$/
+    .exec(option.flags)
+    ?.slice(1)
+    .find((name) => name !== undefined);
   const defaultValue: unknown = option.defaultValue;
   return {
     long: option.long ?? option.flags,
     ...(option.short === undefined ? {} : { short: option.short }),
     ...(value === undefined ? {} : { value }),
+    // Commander takes brackets anywhere for "optional"; required goes first there, too.
+    isValueOptional: option.optional && !option.required,
     description: option.description,
     ...(option.envVar === undefined ? {} : { env: option.envVar }),
     ...(typeof defaultValue === 'string' && defaultValue !== '' ? { defaultValue } : {}),

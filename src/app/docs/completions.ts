@@ -42,7 +42,11 @@ function bash(program: CommandSpec): string {
   const paths = all.filter(({ path }) => path !== '').map(({ path }) => `'${path}'`);
   const cases = all.map((spec) => {
     const values = spec.options
-      .filter((option): option is OptionSpec & { value: string } => option.value !== undefined)
+      // What comes behind an option with an optional value may as well be the next argument.
+      .filter(
+        (option): option is OptionSpec & { value: string } =>
+          option.value !== undefined && !option.isValueOptional,
+      )
       .map(({ long, short, value }) => {
         const names = short === undefined ? long : `${short}|${long}`;
         return `        ${names}) ${bashReply(valueKind(value))}; return ;;`;
@@ -142,8 +146,9 @@ function zshName(path: string): string {
   return path === '' ? '_culvert' : `_culvert_${path.replaceAll(' ', '_')}`;
 }
 
-function zshOption({ long, short, value, description }: OptionSpec): string {
-  const rest = `[${zshText(description)}]${value === undefined ? '' : `:${zshText(value)}:${zshAction(valueKind(value))}`}`;
+function zshOption({ long, short, value, isValueOptional, description }: OptionSpec): string {
+  const colon = isValueOptional ? '::' : ':';
+  const rest = `[${zshText(description)}]${value === undefined ? '' : `${colon}${zshText(value)}:${zshAction(valueKind(value))}`}`;
   return short === undefined
     ? quote(`${long}${rest}`)
     : `'(${short} ${long})'{${short},${long}}${quote(rest)}`;
@@ -179,9 +184,9 @@ function fish(program: CommandSpec): string {
     const subcommands = spec.commands.map(
       ({ path, summary }) => `complete -c culvert -n ${condition} -a ${lastWord(path)} -d ${quote(summary)}`,
     );
-    const options = spec.options.map(({ long, short, value, description }) => {
+    const options = spec.options.map(({ long, short, value, isValueOptional, description }) => {
       const names = `-l ${long.slice(2)}${short === undefined ? '' : ` -s ${short.slice(1)}`}`;
-      const takes = value === undefined ? '' : fishValue(valueKind(value));
+      const takes = value === undefined || isValueOptional ? '' : fishValue(valueKind(value));
       return `complete -c culvert -n ${condition} ${names}${takes} -d ${quote(description)}`;
     });
     const args = spec.arguments

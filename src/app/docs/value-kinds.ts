@@ -45,6 +45,7 @@ export function valueKind(name: string): ValueKind {
       return { kind: 'confs' };
     case 'file':
     case 'path':
+    case 'dir':
     case 'directory':
       return { kind: 'files' };
     default:

@@ -88,6 +88,12 @@ test('completions: bash offers commands, subcommands and the flags of each', () 
   }
 });
 
+test('docs: an optional value of a flag is shown as such, and does not swallow what comes behind it', () => {
+  const reference = readFileSync(`${root}docs/reference/cli.md`, 'utf8');
+  assert.ok(reference.includes('| `-w, --watch [seconds]` |'));
+  assert.ok(complete('culvert show wg0 --watch lat').includes('latest-handshakes'));
+});
+
 test('completions: bash offers values of flags and of arguments by their place', () => {
   assert.deepEqual(complete('culvert up --log-level '), ['silent', 'error', 'warn', 'info', 'debug']);
   assert.deepEqual(complete('culvert up --log-level d'), ['debug']);
