@@ -4,10 +4,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { statusPath } from '../../src/app/agent/status-socket.ts';
 import type { MachineStatus } from '../../src/app/agent/status.ts';
 import { eventually } from './eventually.ts';
 import { joinByVeth, Namespace } from './netns.ts';
-import { newLinkName } from './programs.ts';
+import { newLinkName, socketPath } from './programs.ts';
 
 export const CULVERT: string = fileURLToPath(new URL('../../../bin/culvert', import.meta.url));
 export const SERVER_ADDRESS = 'fdae:41e4:649b:9303::1';
@@ -20,6 +21,7 @@ export class GatewaySite implements AsyncDisposable {
   readonly directory: string = mkdtempSync(join(tmpdir(), 'culvert-site-'));
   readonly link: string = newLinkName();
   readonly #namespaces: Namespace[] = [this.gateway];
+  readonly #links: string[] = [this.link];
   #serving: ChildProcess | undefined;
   #flags: readonly string[] = [];
 
@@ -47,7 +49,9 @@ export class GatewaySite implements AsyncDisposable {
     );
     // Machines reach the gateway under its first address, whatever their wire.
     namespace.ip(`route add default via 10.9.${number}.1`);
-    return new MachineSite(this, namespace, number);
+    const machine = new MachineSite(this, namespace, number);
+    this.#links.push(machine.link);
+    return machine;
   }
 
   async serve(...flags: readonly string[]): Promise<void> {
@@ -103,6 +107,11 @@ export class GatewaySite implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#namespaces.map((namespace) => namespace.close()));
     rmSync(this.directory, { recursive: true, force: true });
+    // Killed processes leave their sockets behind.
+    for (const link of this.#links) {
+      rmSync(statusPath(link), { force: true });
+      rmSync(socketPath(link), { force: true });
+    }
   }
 }
 
