@@ -87,7 +87,10 @@ export function dataPath({ state }) {
           ['Initiations received', device(({ handshakes }) => count(handshakes.initiationsReceived))],
           ['Initiations sent', device(({ handshakes }) => count(handshakes.initiationsSent))],
           ['Given up after 90 s', device(({ handshakes }) => count(handshakes.gaveUp))],
-          ['Under attack', device(({ isUnderLoad }) => (isUnderLoad ? 'yes: cookies are demanded' : 'no'))],
+          [
+            'Under load',
+            device(({ isUnderLoad }) => (isUnderLoad ? 'yes: cookies are demanded first' : 'no')),
+          ],
         ]),
       ),
     ),
