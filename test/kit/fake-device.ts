@@ -9,9 +9,23 @@ interface FakePeer extends Mutable<Omit<PeerState, 'allowedIps'>> {
   readonly allowedIps: Map<string, Prefix>;
 }
 
+function withOwnKeys(change: DeviceChange): DeviceChange {
+  const { privateKey, peers } = change;
+  return {
+    ...change,
+    ...(privateKey ? { privateKey: new PrivateKey(privateKey.bytes) } : {}),
+    peers: peers.map((peer) => ({
+      ...peer,
+      ...(peer.presharedKey ? { presharedKey: new PresharedKey(peer.presharedKey.bytes) } : {}),
+    })),
+  };
+}
+
 export class FakeDevice implements Configurable {
-  /** Everything `configure` was called with. */
+  /** Everything `configure` was called with; callers may wipe their keys afterwards. */
   readonly changes: DeviceChange[] = [];
+  /** The same, as given. */
+  readonly given: DeviceChange[] = [];
   /** When set, `configure` rejects with it. */
   failure: Error | undefined;
   /** Awaited inside `configure`. */
@@ -27,7 +41,8 @@ export class FakeDevice implements Configurable {
   readonly #owners = new Map<string, FakePeer>();
 
   async configure(change: DeviceChange): Promise<void> {
-    this.changes.push(change);
+    this.given.push(change);
+    this.changes.push(withOwnKeys(change));
     await this.gate;
     if (this.failure) throw this.failure;
     if (change.privateKey)

@@ -150,7 +150,7 @@ for (const failure of [undefined, new AppError('io', 'socket')]) {
     const device = new FakeDevice();
     device.failure = failure;
     await talk(device, `set=1\nprivate_key=${KEY_A}\npublic_key=${KEY_B}\npreshared_key=${KEY_A}\n\n`);
-    const [change] = device.changes;
+    const [change] = device.given;
     assert.equal(change?.privateKey?.isZero, true);
     assert.equal(change?.peers[0]?.presharedKey?.isZero, true);
   });
