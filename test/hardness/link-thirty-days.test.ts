@@ -15,7 +15,7 @@ import { FakeClock } from '../kit/clock.ts';
 import { CALLER, callOf, PeerList, randomKey } from '../kit/gateway.ts';
 import { seededRandom } from '../kit/random.ts';
 
-const STEP_MS = 500;
+const STEP_MS = 1_000;
 const DAYS = 30;
 const DAY_MS = 24 * 3_600_000;
 const UDP = '192.0.2.7:50180';
@@ -34,6 +34,7 @@ type Fault = 'network' | 'gateway' | 'udp' | 'tunnel' | 'api';
 /** What is broken now; each fault for a time of its own, from seconds to half a day. */
 class Weather {
   readonly broken = new Map<Fault, number>();
+  count = 0;
   #nextAt = 0;
   readonly #random: Random;
 
@@ -47,6 +48,7 @@ class Weather {
     const faults: readonly Fault[] = ['network', 'gateway', 'udp', 'udp', 'udp', 'tunnel', 'api'];
     const fault = faults[this.#random.u32() % faults.length] as Fault;
     const longest = fault === 'udp' ? 12 * 3_600_000 : fault === 'gateway' ? 60_000 : 30 * 60_000;
+    this.count++;
     this.broken.set(fault, now + 1_000 + (this.#random.u32() % longest));
     this.#nextAt = now + (this.#random.u32() % (2 * 3_600_000));
   }
@@ -68,7 +70,9 @@ class World implements AgentActions {
   gateway: Gateway | undefined;
   restarts = 0;
   provisions = 0;
-  switches = 0;
+  /** By which way the link was up last, and how often that became another one. */
+  #upVia: LinkKind | undefined;
+  changes = 0;
   readonly addresses = new Set<string>();
   /** The outcome of a call, heard a moment later. */
   #call: Promise<void> | undefined;
@@ -120,7 +124,6 @@ class World implements AgentActions {
   }
 
   configure(configured: ConfiguredLink): void {
-    if (this.#configured && this.#configured.via !== configured.via) this.switches++;
     this.#configured = configured;
     this.#isTornDown = false;
     this.#via = configured.via;
@@ -155,8 +158,9 @@ class World implements AgentActions {
   isOpen(via: LinkKind): boolean {
     if (!this.gateway || this.weather.has('network')) return false;
     if (via === 'udp') return !this.weather.has('udp');
-    const label = this.#configured?.link.peerAddrPort ?? '';
-    return !this.weather.has('tunnel') && label !== '' && this.#isAdmitted(label);
+    if (this.weather.has('tunnel')) return false;
+    const label = this.#configured?.link.peerAddrPort;
+    return label !== '' && this.gateway.registry.machineByKey(this.#publicKey)?.virtualEndpoint === label;
   }
 
   get isConnected(): boolean {
@@ -177,6 +181,10 @@ class World implements AgentActions {
     await this.#life();
     this.#traffic(now, isBusy);
     this.agent.advance(now);
+    if (this.isConnected && this.#via !== this.#upVia) {
+      this.changes++;
+      this.#upVia = this.#via;
+    }
     if (this.#call) {
       const call = this.#call;
       this.#call = undefined;
@@ -237,6 +245,7 @@ class World implements AgentActions {
     const now = this.clock.now();
     this.#lastAttemptAt = now;
     if (!this.isOpen(via) || this.gateway?.registry.machineByKey(this.#publicKey) === undefined) return;
+    if (via === 'grpc') this.#openStream();
     this.#handshakeAt = now;
     this.#handshakeVia = via;
     this.#receivedAt = now;
@@ -246,18 +255,18 @@ class World implements AgentActions {
     this.#probeUntil = 0;
   }
 
-  #isAdmitted(label: string): boolean {
+  #openStream(): void {
+    const header = this.#configured?.link.peerAddrPort;
     const opened = this.#streams.open(
-      { header: label, lane: 0 },
+      { header, lane: 0 },
       { write: () => {}, setPaused: () => {}, end: () => {} },
     );
-    if ('code' in opened) return false;
+    assert.ok(!('code' in opened), JSON.stringify(opened));
     opened.closed();
-    return true;
   }
 }
 
-for (const seed of [1, 2, 3]) {
+for (const seed of [1, 2]) {
   test(`thirty days of a machine and its gateway, schedule ${seed}`, async (t) => {
     const world = new World(seed);
     world.agent.start(true);
@@ -269,7 +278,7 @@ for (const seed of [1, 2, 3]) {
       await world.step(Math.floor(elapsed / 600_000) % 3 === 0);
       const now = world.clock.now();
       if (world.canConnect) possibleMs += STEP_MS;
-      if (world.isConnected) connectedMs += STEP_MS;
+      if (world.canConnect && world.isConnected) connectedMs += STEP_MS;
       if (!world.canConnect || world.isConnected) possibleSince = undefined;
       else {
         possibleSince ??= now;
@@ -286,13 +295,14 @@ for (const seed of [1, 2, 3]) {
     assert.deepEqual([contents.machines.length, contents.pending.length, contents.uses.length], [1, 0, 1]);
     assert.equal(world.addresses.size, 1);
     assert.ok(contents.endpoints.size <= 1);
-    // Hysteresis: one look at UDP at least a minute after the other, and ever more rarely while it fails.
-    assert.ok(world.switches < DAYS * 24 * 4, `${world.switches} switches`);
+    // Hysteresis: a change of transport has a cause in the network, its beginning or its end, and is not made for a look.
+    const { count } = world.weather;
+    assert.ok(world.changes <= 2 * count, `${world.changes} changes, ${count} faults`);
     world.agent.stop();
     assert.equal(world.agent.nextDeadline, Infinity);
-    const percent = ((100 * Math.min(connectedMs, possibleMs)) / possibleMs).toFixed(2);
+    const percent = ((100 * connectedMs) / possibleMs).toFixed(2);
     t.diagnostic(
-      `${world.restarts} restarts of the gateway, ${world.provisions} Provisions, ${world.switches} changes of transport, ` +
+      `${world.restarts} restarts of the gateway, ${world.provisions} Provisions, ${world.changes} changes of transport in ${count} faults, ` +
         `longest gap ${Math.round(longestGapMs / 1000)} s of ${MAX_GAP_MS / 1000} allowed, connected ${percent} % of the time it could`,
     );
   });
