@@ -83,7 +83,7 @@ test(
     // Slow enough to last through everything: it ends when the test has seen enough.
     const session = machine.namespace.spawn(
       'iperf3',
-      ['-c', SERVER_ADDRESS, '-t', '240', '-b', '2M', '--connect-timeout', '5000'],
+      ['-c', SERVER_ADDRESS, '-t', '600', '-b', '2M', '--connect-timeout', '5000'],
       { stdio: 'ignore' },
     );
     let isOver = false;
@@ -101,7 +101,8 @@ test(
     assert.ok(!isOver);
 
     site.openUdp();
-    await machine.connected('udp', 120_000);
+    // The first look back comes after a minute, the second after three.
+    await machine.connected('udp', 240_000);
     const back = machine.status()?.sentBytes ?? 0;
     await eventually(
       'the session goes on over UDP',
