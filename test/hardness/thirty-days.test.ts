@@ -220,7 +220,7 @@ class Month {
   }
 }
 
-for (const seed of [1, 2]) {
+for (const seed of [1]) {
   test(`thirty simulated days, schedule ${seed}: no deadlock, no leak, no gap longer than the protocol allows`, async (t) => {
     const month = new Month(await pair({ seed, alice: options, bob: options }), seed);
     const free = month.ends.map((end) => end.arena.free);
