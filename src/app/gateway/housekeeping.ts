@@ -29,6 +29,8 @@ const JOURNAL_SWEEP_INTERVAL_MS = 30 * 60_000;
 export class Housekeeping {
   readonly #parts: HousekeepingParts;
   readonly #timers: NodeJS.Timeout[] = [];
+  /** Why a task failed the last time, by task. */
+  readonly #reasons = new Map<string, string>();
   #sweeping: Promise<void> = Promise.resolve();
 
   constructor(parts: HousekeepingParts) {
@@ -55,6 +57,7 @@ export class Housekeeping {
     const guarded = () => {
       try {
         task();
+        this.#reasons.delete(what);
       } catch (error) {
         this.#failed(what, error);
       }
@@ -62,7 +65,10 @@ export class Housekeeping {
     this.#timers.push(setInterval(guarded, intervalMs));
   }
 
+  /** A disk stays full for hours: what is wrong with a task is said when it begins, and when it becomes something else. */
   #failed(what: string, error: unknown): void {
+    if (this.#reasons.get(what) === String(error)) return;
+    this.#reasons.set(what, String(error));
     this.#parts.logger.log('error', 'housekeeping_failed', { task: what, reason: String(error) });
   }
 
@@ -75,7 +81,10 @@ export class Housekeeping {
   }
 
   #sweepGateway(): void {
-    this.#sweeping = this.#parts.gateway.sweep().catch((error: unknown) => this.#failed('sweep', error));
+    this.#sweeping = this.#parts.gateway.sweep().then(
+      () => void this.#reasons.delete('last endpoints'),
+      (error: unknown) => this.#failed('last endpoints', error),
+    );
   }
 
   #checkCertificate(): void {
