@@ -216,7 +216,11 @@ test(
   '5,000 machines: the page holds the rows in sight, and every one can be scrolled to',
   { skip },
   async (t) => {
-    const { page, browser, goTo } = await open(t, {}, (api) => populate(api, 5_000));
+    const { page, browser, goTo } = await open(
+      t,
+      { config: { provisionLimit: { perSecond: 5_000, burst: 5_000 } } },
+      (api) => populate(api, 5_000),
+    );
     await goTo('Machines');
     const grid = page.getByRole('grid', { name: 'Machines' });
     await page.getByText('5,000 machines').waitFor();
