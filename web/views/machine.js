@@ -213,7 +213,8 @@ export function machine(context, id) {
 
 class Entries {
   #abort = new AbortController();
-  #last = 0;
+  /** Of each kind, the newest shown. */
+  #last = { log: 0, event: 0 };
   #logs = h('ol', { class: 'log' });
   #events = h('ol', { class: 'log' });
   #logBox = h('div', { class: 'logs', tabindex: 0, role: 'region', 'aria-label': 'Kernel log' }, this.#logs);
@@ -232,7 +233,10 @@ class Entries {
   }
 
   follow() {
-    const path = () => `${this.path}/entries/live?count=200${this.#last === 0 ? '' : `&after=${this.#last}`}`;
+    const path = () => {
+      const after = Math.min(this.#last.log, this.#last.event);
+      return `${this.path}/entries/live?count=200${after === 0 ? '' : `&after=${after}`}`;
+    };
     void watch(
       path,
       {
@@ -250,9 +254,11 @@ class Entries {
 
   /** @param {EntryView} entry */
   #add(entry) {
-    // Each kind comes in order, both together do not: after a failure a line may come twice, none is missed.
-    this.#last = Math.max(this.#last, entry.sequence);
     const isLog = entry.kind === 'log';
+    // Each kind comes in order, both together do not: after a failure the lines of one kind come again.
+    const kind = isLog ? 'log' : 'event';
+    if (entry.sequence <= this.#last[kind]) return;
+    this.#last[kind] = entry.sequence;
     const [list, box] = isLog ? [this.#logs, this.#logBox] : [this.#events, this.#eventBox];
     const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
     if (list.firstElementChild?.classList.contains('quiet') && list.dataset['isUsed'] === undefined)
