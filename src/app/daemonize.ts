@@ -90,3 +90,19 @@ export class DaemonFailed extends AppError {
     this.text = text;
   }
 }
+
+/** Starts this very command line again as a daemon, and says what the daemon has to say. */
+export async function detach(): Promise<void> {
+  try {
+    const { notes } = await startDaemon({
+      command: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
+      env: process.env,
+      keepsOutput: false,
+    });
+    process.stderr.write(notes);
+  } catch (error) {
+    if (!(error instanceof DaemonFailed) || error.text === '') throw error;
+    process.stderr.write(error.text);
+    process.exitCode = 1;
+  }
+}

@@ -1,10 +1,10 @@
 /** SaveConfig: the file as the running interface is, written when it goes down. */
-import { closeSync, fsyncSync, openSync, renameSync, writeFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { formatAddress, parseAddress } from '../core/ip.ts';
 import type { DeviceState } from '../tunnel/config.ts';
 import type { Endpoint } from '../tunnel/endpoint.ts';
 import type { Zones } from '../tunnel/uapi-change.ts';
+import { writePrivately } from './private-file.ts';
 import type { HostPort, InterfaceAddress, PeerSection, WgConf } from './wg-conf.ts';
 import { formatInterfaceAddress, printWgConf } from './wg-conf-print.ts';
 
@@ -16,16 +16,7 @@ export function saveConfig(
   state: DeviceState,
   zones: Zones,
 ): void {
-  const text = printWgConf(savedConf(conf, state, zones, addressesOf(interfaceName, conf)));
-  const temporary = `${path}.tmp`;
-  const fd = openSync(temporary, 'w', 0o600);
-  try {
-    writeFileSync(fd, text);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  renameSync(temporary, path);
+  writePrivately(path, printWgConf(savedConf(conf, state, zones, addressesOf(interfaceName, conf))));
 }
 
 /**

@@ -9,7 +9,7 @@ import { type JoinedMachine, joinGateway } from '../agent/join.ts';
 import { loadIdentity } from '../agent/machine-identity.ts';
 import { TrustStore } from '../agent/trust.ts';
 import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
-import { DaemonFailed, startDaemon, type Starter, takeStarter } from '../daemonize.ts';
+import { detach, type Starter, takeStarter } from '../daemonize.ts';
 import { reportError } from '../report-error.ts';
 import { announce, serviceManager } from '../sd-notify.ts';
 import { stopOnSignals } from '../serve-device.ts';
@@ -96,22 +96,6 @@ Environment: HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, WG_LOG_FILE`,
         process.exitCode = 1;
       }
     });
-}
-
-/** Starts this very command line again as a daemon. */
-async function detach(): Promise<void> {
-  try {
-    const { notes } = await startDaemon({
-      command: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
-      env: process.env,
-      keepsOutput: false,
-    });
-    process.stderr.write(notes);
-  } catch (error) {
-    if (!(error instanceof DaemonFailed) || error.text === '') throw error;
-    process.stderr.write(error.text);
-    process.exitCode = 1;
-  }
 }
 
 async function run(inputs: JoinInputs, flags: JoinCommandFlags, starter: Starter | undefined): Promise<void> {

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { silentLogger } from '../../core/log.ts';
 import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
 import { checkDroppable, dropTo, findUser } from '../drop-user.ts';
-import { DaemonFailed, startDaemon, type Starter, takeStarter } from '../daemonize.ts';
+import { detach, type Starter, takeStarter } from '../daemonize.ts';
 import { findConf, type FoundConf } from '../find-conf.ts';
 import {
   type MetricsFlags,
@@ -61,8 +61,8 @@ Environment: WG_LOG_FILE, WG_ENDPOINT_RESOLUTION_RETRIES, CULVERT_GSO, CULVERT_G
       const starter = takeStarter(process.env);
       const metrics = readMetricsFlags(flags);
       const found = findConf(fileOrInterface);
-      if (flags.detach === true && !starter) return detach(found);
       for (const warning of found.warnings) if (!starter) warn(warning);
+      if (flags.detach === true && !starter) return detach();
       try {
         await run(found, flags, metrics, starter);
       } catch (error) {
@@ -76,23 +76,6 @@ Environment: WG_LOG_FILE, WG_ENDPOINT_RESOLUTION_RETRIES, CULVERT_GSO, CULVERT_G
 
 function warn(text: string): void {
   process.stderr.write(`culvert: warning: ${text}\n`);
-}
-
-/** Starts this very command line again as a daemon. */
-async function detach(found: FoundConf): Promise<void> {
-  for (const warning of found.warnings) warn(warning);
-  try {
-    const { notes } = await startDaemon({
-      command: [process.execPath, ...process.execArgv, ...process.argv.slice(1)],
-      env: process.env,
-      keepsOutput: false,
-    });
-    process.stderr.write(notes);
-  } catch (error) {
-    if (!(error instanceof DaemonFailed) || error.text === '') throw error;
-    process.stderr.write(error.text);
-    process.exitCode = 1;
-  }
 }
 
 async function run(

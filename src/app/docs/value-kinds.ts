@@ -1,3 +1,5 @@
+import { SHOW_FIELDS } from '../show.ts';
+
 /** What a shell can offer for a value, by the name that the command table gives it. */
 export type ValueKind =
   | { readonly kind: 'words'; readonly words: readonly string[] }
@@ -18,20 +20,7 @@ const WORDS: Readonly<Record<string, readonly string[]>> = {
   address: ['127.0.0.1:9586'],
   'what...': ['crypto', 'handshake', 'lane', 'grpc', 'tunnel'],
   what: ['crypto', 'handshake', 'lane', 'grpc', 'tunnel'],
-  field: [
-    'public-key',
-    'private-key',
-    'listen-port',
-    'fwmark',
-    'peers',
-    'preshared-keys',
-    'endpoints',
-    'allowed-ips',
-    'latest-handshakes',
-    'transfer',
-    'persistent-keepalive',
-    'dump',
-  ],
+  field: SHOW_FIELDS,
 };
 
 export function valueKind(name: string): ValueKind {
