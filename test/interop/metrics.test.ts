@@ -57,10 +57,14 @@ test(
 test(
   'metrics: an address that the machine lacks fails the start and leaves nothing',
   { skip, timeout: 60_000 },
-  async () => {
+  async (t) => {
     await using one = Namespace.create();
     const link = newLinkName();
-    const env = { CULVERT_METRICS: '192.0.2.1:9586' };
+    const directory = mkdtempSync(join(tmpdir(), 'culvert-metrics-'));
+    t.after(() => rmSync(directory, { recursive: true, force: true }));
+    const tokenFile = join(directory, 'token');
+    writeFileSync(tokenFile, 'a-token-of-many-letters', { mode: 0o600 });
+    const env = { CULVERT_METRICS: '192.0.2.1:9586', CULVERT_METRICS_TOKEN_FILE: tokenFile };
     const result = runProgram(own, one, [link], env);
     assert.equal(result.status, 1);
     assert.match(result.output, /metrics cannot listen on 192\.0\.2\.1:9586: EADDRNOTAVAIL/);

@@ -1,13 +1,13 @@
 /**
  * Who may use the HTTP API. The one secret is the admin token, a file that only its owner can read; it comes in the
- * Authorization header, which no web page can send to another origin by itself: there are no cookies to ride on.
+ * Authorization header: there are no cookies to ride on.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
-import { closeSync, fchmodSync, fstatSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, fchmodSync, openSync, writeSync } from 'node:fs';
 import type { IncomingHttpHeaders } from 'node:http';
 import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import type { Random } from '../../core/random.ts';
+import { BearerToken, readOwnFile } from '../http/bearer-token.ts';
 import { isLocalHost } from '../http/host-check.ts';
 
 export const TOKEN_FILE = 'http-token';
@@ -15,13 +15,12 @@ const TOKEN_BYTES = 32;
 const TOKEN_FORM = /^[\w-]{43}$/;
 
 /** The admin token of a state directory, made at the first use. Throws AppError when others can read the file. */
-export class AdminToken {
+export class AdminToken extends BearerToken {
   readonly #text: string;
-  readonly #digest: Buffer;
 
   constructor(text: string) {
+    super(text);
     this.#text = text;
-    this.#digest = digest(text);
   }
 
   static ofDirectory(directory: string, random: Random): AdminToken {
@@ -39,7 +38,7 @@ export class AdminToken {
     const path = join(directory, TOKEN_FILE);
     let text: string;
     try {
-      text = readOwn(path);
+      text = readOwnFile(path, `delete it, the next start makes a new token; or chmod 600 ${path}`);
     } catch (error) {
       throw explain(error, path);
     }
@@ -55,15 +54,6 @@ export class AdminToken {
   reveal(): string {
     return this.#text;
   }
-
-  /** Takes the same time whatever is wrong with `text`. */
-  matches(text: string): boolean {
-    return timingSafeEqual(digest(text), this.#digest);
-  }
-
-  toJSON(): string {
-    return '(hidden)';
-  }
 }
 
 /** Why a request is refused, or undefined. Its Authorization header is looked at by `isAuthorized`. */
@@ -78,11 +68,6 @@ export function originProblem(headers: IncomingHttpHeaders, isLocal: boolean): s
   if (origin === undefined) return undefined;
   const authority = /^https?:\/\/(.+)$/.exec(origin)?.[1];
   return authority === host ? undefined : 'requests of other sites are not answered';
-}
-
-export function isAuthorized({ authorization = '' }: IncomingHttpHeaders, token: AdminToken): boolean {
-  const [, given] = /^Bearer (\S+)$/i.exec(authorization) ?? [];
-  return given !== undefined && token.matches(given);
 }
 
 function create(path: string, random: Random): string {
@@ -101,21 +86,6 @@ function create(path: string, random: Random): string {
   return text;
 }
 
-function readOwn(path: string): string {
-  const fd = openSync(path, 'r');
-  try {
-    const { mode } = fstatSync(fd);
-    if ((mode & 0o077) !== 0) {
-      throw new AppError('permission', `${path} has mode ${(mode & 0o777).toString(8)}: others can read it`, {
-        hint: `delete it, the next start makes a new token; or chmod 600 ${path}`,
-      });
-    }
-    return readFileSync(fd, 'utf8').trim();
-  } finally {
-    closeSync(fd);
-  }
-}
-
 function explain(error: unknown, path: string): unknown {
   if (error instanceof AppError) return error;
   const { code = '', message } = error as NodeJS.ErrnoException;
@@ -124,8 +94,4 @@ function explain(error: unknown, path: string): unknown {
     cause: error,
     hint: 'culvert serve makes it when it starts',
   });
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
 }

@@ -79,6 +79,10 @@ export function configureServe(command: Command): void {
         '/metrics, /healthz, /readyz; or none',
         SERVE_DEFAULTS.metricsListen,
       )
+      .option(
+        '--metrics-token-file <file>',
+        'whoever reads the metrics shows this token (Authorization: Bearer); a must beyond loopback',
+      )
       .option('--http <[address]:port>', 'HTTP API and status page; or none', SERVE_DEFAULTS.http)
       .option(
         '--no-last-endpoint',

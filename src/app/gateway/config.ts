@@ -7,6 +7,8 @@ import { parseJoinUrl } from '../../link/join-url.ts';
 import type { JoinMode } from '../../link/provision-context.ts';
 import type { RateLimit } from '../../link/token-bucket.ts';
 import type { BandwidthLimits } from '../../tunnel/lane/bandwidth.ts';
+import type { MetricsAddress } from '../metrics/device-server.ts';
+import { metricsAddress } from '../metrics/metrics-options.ts';
 import {
   formatListen,
   type ListenAddress,
@@ -36,6 +38,7 @@ export interface ServeFlags {
   readonly eventPort: string;
   readonly logPort: string;
   readonly metricsListen: string;
+  readonly metricsTokenFile?: string;
   readonly http: string;
   readonly lastEndpoint: boolean;
 }
@@ -68,7 +71,7 @@ export interface GatewayConfig {
   readonly provisionLimit: RateLimit;
   /** Undefined: none. */
   readonly bandwidth: BandwidthLimits | undefined;
-  readonly metrics: HttpAddress | undefined;
+  readonly metrics: MetricsAddress | undefined;
   readonly usesLastEndpoints: boolean;
   /** Node addresses that belong to a UUID from the start. */
   readonly predefinedAddresses: ReadonlyMap<string, string>;
@@ -137,7 +140,7 @@ export function readServeFlags(
     metrics:
       flags.metricsListen === 'none'
         ? undefined
-        : parseListenAddress(flags.metricsListen, '--metrics-listen'),
+        : metricsAddress(flags.metricsListen, '--metrics-listen', flags.metricsTokenFile ?? ''),
     usesLastEndpoints: flags.lastEndpoint,
     predefinedAddresses: new Map(),
     eventPort,

@@ -3,6 +3,7 @@ import { type IncomingMessage, type Server, type ServerResponse, createServer } 
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { AppError } from '../../core/errors.ts';
+import { type BearerToken, isAuthorized } from '../http/bearer-token.ts';
 import { isLocalHost } from '../http/host-check.ts';
 import { type ListenAddress, formatListenAddress, isLoopback } from '../http/listen-address.ts';
 import { CONTENT_TYPE } from './exposition.ts';
@@ -24,14 +25,22 @@ export interface MetricsServer {
   close(): Promise<void>;
 }
 
+/** Where metrics are served, and who may read them. */
+export interface MetricsAddress extends ListenAddress {
+  /** Asked for at /metrics. Undefined: of nobody, which only loopback is for. */
+  readonly token?: BearerToken | undefined;
+}
+
 /** Throws AppError `in_use`, `permission` or `io` when it cannot listen. */
-export async function serveMetrics(address: ListenAddress, source: MetricsSource): Promise<MetricsServer> {
+export async function serveMetrics(address: MetricsAddress, source: MetricsSource): Promise<MetricsServer> {
+  const { token } = address;
   const page = shared(() => source.collect());
   const isLocal = isLoopback(address.host);
   const server = createServer((request, response) => {
     if (isLocal && !isLocalHost(request.headers.host))
       return plain(response, 421, 'this server answers to localhost and to addresses only\n');
-    return void answer(request, response, source, page).catch((error: unknown) =>
+    const isAllowed = token === undefined || isAuthorized(request.headers, token);
+    return void answer(request, response, source, isAllowed ? page : undefined).catch((error: unknown) =>
       response.destroy(error as Error),
     );
   });
@@ -55,7 +64,8 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   source: MetricsSource,
-  page: () => Promise<readonly Buffer[]>,
+  /** Undefined: not for this request. */
+  page: (() => Promise<readonly Buffer[]>) | undefined,
 ): Promise<void> {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.setHeader('Allow', 'GET, HEAD');
@@ -63,6 +73,10 @@ async function answer(
   }
   switch ((request.url ?? '').replace(/\?.*/, '')) {
     case '/metrics': {
+      if (!page) {
+        response.setHeader('WWW-Authenticate', 'Bearer');
+        return plain(response, 401, 'this page wants the token of --metrics-token-file\n');
+      }
       const pieces = await page();
       const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
       response.writeHead(200, { 'Content-Type': CONTENT_TYPE, 'Content-Length': length });

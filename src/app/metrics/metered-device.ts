@@ -1,6 +1,6 @@
 /** A device with a metrics server beside it: both or none. */
 import { setImmediate as turn } from 'node:timers/promises';
-import { formatListenAddress, isLoopback } from '../http/listen-address.ts';
+import { formatListenAddress } from '../http/listen-address.ts';
 import type { RunningDevice, RuntimeOptions } from '../runtime.ts';
 import { version } from '../version.ts';
 import { deviceMetrics } from './device-metrics.ts';
@@ -38,8 +38,6 @@ export async function startMeteredDevice(
     void running.closed.then(() => server.close());
     const address = formatListenAddress(server.address);
     runtime.logger.log('info', 'metrics_served', { address });
-    if (!isLoopback(server.address.host))
-      runtime.logger.log('warn', 'metrics_exposed', { address, reason: 'not a loopback address' });
   } catch (error) {
     await running.close('the metrics server cannot listen');
     throw error;

@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
+import { BearerToken } from '../../../../src/app/http/bearer-token.ts';
 import { type MetricsServer, serveMetrics } from '../../../../src/app/metrics/device-server.ts';
 import { AppError } from '../../../../src/core/errors.ts';
 
@@ -15,10 +16,10 @@ interface Answer {
 function ask(
   { address }: MetricsServer,
   path: string,
-  { method = 'GET', host }: { method?: string; host?: string } = {},
+  { method = 'GET', host, authorization }: { method?: string; host?: string; authorization?: string } = {},
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const headers = host === undefined ? {} : { host };
+    const headers = { ...(host === undefined ? {} : { host }), ...(authorization ? { authorization } : {}) };
     const asked = request({ ...address, path, method, headers, agent: false }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -124,4 +125,19 @@ test('metrics server: a page that cannot be made closes the connection and the n
   await assert.rejects(ask(server, '/metrics'));
   isBroken = false;
   assert.equal((await ask(server, '/metrics')).status, 200);
+});
+
+test('metrics server: with a token the page is for those who show it, health is for all', async (t) => {
+  const server = await serveMetrics(
+    { host: '127.0.0.1', port: 0, token: new BearerToken('a-token-of-many-letters') },
+    { collect: () => Promise.resolve([Buffer.from('a 1\n')]), problems: () => [] },
+  );
+  t.after(() => server.close());
+  assert.equal((await ask(server, '/metrics')).status, 401);
+  assert.equal((await ask(server, '/metrics', { authorization: 'Bearer a-token' })).status, 401);
+  assert.equal(
+    (await ask(server, '/metrics', { authorization: 'Bearer a-token-of-many-letters' })).body,
+    'a 1\n',
+  );
+  assert.equal((await ask(server, '/healthz')).status, 200);
 });
