@@ -160,12 +160,15 @@ export function ensureDirectory(path: string): void {
 /**
  * Makes the file when it is not there, readable by its owner alone; what the database puts beside it has its mode. Throws
  * AppError `permission` when the file is another user's or others can read it.
+ *
+ * A file that exists is not opened: closing any descriptor of a file gives up all locks that this process has on it, those
+ * of SQLite among them (fcntl(2)), and another process could then take the log away under a connection.
  */
 export function ensurePrivate(path: string): void {
   try {
-    closeSync(openSync(path, 'a', 0o600));
+    closeSync(openSync(path, 'wx', 0o600));
   } catch (error) {
-    throw explainErrno(path, error);
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw explainErrno(path, error);
   }
   const { uid, mode } = statSync(path);
   const self = process.geteuid?.() ?? uid;

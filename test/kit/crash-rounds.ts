@@ -22,6 +22,8 @@ interface Entity {
   acknowledged: EntityView;
   /** Begun and not acknowledged: it has happened or not. */
   begun?: EntityView | undefined;
+  /** What the process said of it in this life, for the message. */
+  readonly said: string[];
 }
 
 export interface CrashReport {
@@ -77,7 +79,8 @@ async function oneLife(directory: string, random: Random, entities: Map<string, 
 }
 
 function hear({ kind, entity: name, view }: WriterLine, entities: Map<string, Entity>): number {
-  const entity = entities.get(name) ?? { acknowledged: null };
+  const entity = entities.get(name) ?? { acknowledged: null, said: [] };
+  entity.said.push(`${kind} ${text(view)}`);
   entities.set(name, entity);
   if (kind === 'begin') {
     entity.begun = view;
@@ -105,12 +108,13 @@ function compare(contents: StoreContents, entities: Map<string, Entity>): number
     if (!isView(found, acknowledged)) {
       assert.ok(
         begun !== undefined && isView(found, begun && { ...addressOf(acknowledged), ...begun }),
-        `${name}: acknowledged ${text(acknowledged)}, begun ${text(begun)}, found ${text(found)}`,
+        `${name}: acknowledged ${text(acknowledged)}, begun ${text(begun)}, found ${text(found)}; it said ${entity.said.slice(-6).join(', ')}`,
       );
       entity.acknowledged = found && { ...acknowledged, ...begun, ...found };
       done++;
     }
     entity.begun = undefined;
+    entity.said.push('killed');
   }
   assert.deepEqual([...stored.keys()], [], 'nobody asked for these');
   assertAddresses(contents);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -79,6 +80,19 @@ test('sqlite: the file belongs to its owner alone, and to one process', async ()
   assert.throws(second, { code: 'in_use', message: /state\.lock: another process has it open/ });
   await store.close();
   await second().close();
+  rmSync(directory, { recursive: true });
+});
+
+test('sqlite: a second open in this process, which is refused, does not let another process in', async () => {
+  const directory = temporary();
+  const store = SqliteStore.open(directory);
+  assert.throws(() => SqliteStore.open(directory), { code: 'in_use' });
+  const module = new URL('../../../src/link/sqlite-store.js', import.meta.url).href;
+  const script = `const { SqliteStore } = await import(${JSON.stringify(module)});
+    try { SqliteStore.open(${JSON.stringify(directory)}); console.log('opened'); } catch (error) { console.log(error.code); }`;
+  const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+  assert.equal(stdout.trim(), 'in_use');
+  await store.close();
   rmSync(directory, { recursive: true });
 });
 
