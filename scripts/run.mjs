@@ -99,7 +99,11 @@ function test(patterns) {
   // Interop files make namespaces and real processes: one after the other, so that two cores are enough.
   const interop = chosen.filter((file) => file.includes('/interop/') || isHardness(file));
   const rest = chosen.filter((file) => !file.includes('/interop/') && !isHardness(file));
-  const failed = [...runTests(rest, 2), ...runTests(interop, 1)];
+  judge([...runTests(rest, 2), ...runTests(interop, 1)]);
+}
+
+/** Files that failed are run once more, each alone (docs/decisions/0009). Ends the process when that does not help. */
+function judge(failed) {
   if (failed.length === 0) return;
   if (failed.length > MAX_UNSTEADY) process.exit(1);
   console.error(`culvert: once more, each alone: ${names(failed)}`);
@@ -158,11 +162,7 @@ function hardness(patterns) {
   const chosen = files.filter(
     (file) => patterns.length === 0 || patterns.some((each) => file.includes(each)),
   );
-  const failed = runTests(chosen, 1);
-  if (failed.length > 0) {
-    console.error(`culvert: failed: ${names(failed)}`);
-    process.exit(1);
-  }
+  judge(runTests(chosen, 1));
 }
 
 function check() {
