@@ -1,51 +1,47 @@
 /** The network settings of this machine: rtnetlink, nft(8), resolvconf(8) and /proc/sys. */
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { AppError, SystemError } from '../core/errors.ts';
 import type { Address } from '../core/ip.ts';
 import { EEXIST, ENOENT, ESRCH } from '../sys/errno.ts';
-import { RouteClient } from '../sys/route-client.ts';
+import type { RouteClient } from '../sys/route-client.ts';
 import type { NetworkSystem } from './network-apply.ts';
 import { hasProgram, runProgram } from './programs.ts';
+import { ignoring, linkIndex, withRoutes } from './routes.ts';
 
 const SOURCE_VALID_MARK = '/proc/sys/net/ipv4/conf/all/src_valid_mark';
 /** An address of TEST-NET-1 (RFC 5737): the way to it is the default route. */
 const SOMEWHERE: Address = Uint8Array.of(192, 0, 2, 1);
 
 export function createNetworkSystem(): NetworkSystem {
-  const indexOf = (client: RouteClient, name: string): number => {
-    const link = client.link(name);
-    if (!link) throw new AppError('not_found', `interface ${name} is gone`);
-    return link.index;
-  };
   return {
     facts: (endpoints) => ({
-      pathMtu: ask((client) => pathMtu(client, endpoints)),
+      pathMtu: withRoutes((client) => pathMtu(client, endpoints)),
       hasNft: hasProgram('nft'),
       hasResolvconf: hasProgram('resolvconf'),
-      isTableUsed: (table) => ask((client) => client.hasRoutes(4, table) || client.hasRoutes(6, table)),
+      isTableUsed: (table) =>
+        withRoutes((client) => client.hasRoutes(4, table) || client.hasRoutes(6, table)),
       tableNumber: (name) => routingTables().get(name),
     }),
-    hasInterface: (name) => ask((client) => client.link(name) !== undefined),
+    hasInterface: (name) => withRoutes((client) => client.link(name) !== undefined),
     deleteInterface: (name) =>
-      ask((client) => {
+      withRoutes((client) => {
         const link = client.link(name);
         if (link) client.deleteLink(link.index);
       }),
     addAddress: (name, { address, length }) =>
-      ask((client) => client.addAddress(indexOf(client, name), address, length)),
+      withRoutes((client) => client.addAddress(linkIndex(client, name), address, length)),
     setUp: (name, mtu) =>
-      ask((client) => {
-        const index = indexOf(client, name);
+      withRoutes((client) => {
+        const index = linkIndex(client, name);
         client.setLinkMtu(index, mtu);
         client.setLinkUp(index, true);
       }),
     addRoute: (name, { prefix, table }) =>
-      ask((client) => {
-        const route = { destination: prefix, interfaceIndex: indexOf(client, name) };
+      withRoutes((client) => {
+        const route = { destination: prefix, interfaceIndex: linkIndex(client, name) };
         ignoring([EEXIST], () => client.addRoute(table === undefined ? route : { ...route, table }));
       }),
-    addRule: (rule) => ask((client) => client.addRule(rule)),
-    deleteRule: (rule) => ask((client) => ignoring([ENOENT, ESRCH], () => client.deleteRule(rule))),
+    addRule: (rule) => withRoutes((client) => client.addRule(rule)),
+    deleteRule: (rule) => withRoutes((client) => ignoring([ENOENT, ESRCH], () => client.deleteRule(rule))),
     setSourceValidMark: () => writeFileSync(SOURCE_VALID_MARK, '1'),
     loadFirewall: (script) => runProgram('nft', ['-f', '-'], script),
     // Making it first makes deleting it work whether it was there or not.
@@ -61,24 +57,6 @@ export function createNetworkSystem(): NetworkSystem {
       ),
     unsetDns: (name) => runProgram('resolvconf', ['-d', resolvconfName(name), '-f']),
   };
-}
-
-/** A socket for each question: plans are few and far between. */
-function ask<T>(question: (client: RouteClient) => T): T {
-  const client = new RouteClient();
-  try {
-    return question(client);
-  } finally {
-    client.close();
-  }
-}
-
-function ignoring(errnos: readonly number[], task: () => void): void {
-  try {
-    task();
-  } catch (error) {
-    if (!(error instanceof SystemError) || !errnos.includes(error.errno)) throw error;
-  }
 }
 
 /** As wg-quick: the largest MTU on the way to an endpoint, else that of the default route. */

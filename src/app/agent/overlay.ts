@@ -1,15 +1,15 @@
 /** The interface of the overlay: a WireGuard device with one peer, the gateway, reached by UDP or by streams. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { AppError, SystemError } from '../../core/errors.ts';
+import { AppError } from '../../core/errors.ts';
 import { type Address, formatAddress, parseAddress, type SocketAddress } from '../../core/ip.ts';
 import type { Logger } from '../../core/log.ts';
 import type { ConfiguredLink, Link } from '../../link/agent-link.ts';
 import { OVERLAY_KEEPALIVE_S, OVERLAY_MTU } from '../../link/constants.ts';
 import { parseKeyBytes, type PrivateKey, PublicKey } from '../../noise/keys.ts';
 import { EADDRNOTAVAIL, EEXIST } from '../../sys/errno.ts';
-import { RouteClient } from '../../sys/route-client.ts';
 import type { DeviceChange, DeviceState, PeerObservation } from '../../tunnel/config.ts';
 import { type Endpoint, GRPC_CARRIER } from '../../tunnel/endpoint.ts';
+import { ignoring, linkIndex, withRoutes } from '../routes.ts';
 
 /** The parts of tunnel.Device in use here. */
 export interface OverlayDevice {
@@ -127,15 +127,17 @@ export function serverAddressOf(link: Link): Address {
 /** By rtnetlink. The new address comes before the old one goes. */
 export const systemLinkSettings: LinkSettings = {
   setAddress: (interfaceName, address, previous) =>
-    withLink(interfaceName, (client, index) => {
+    withRoutes((routes) => {
+      const index = linkIndex(routes, interfaceName);
       allowIpv6(interfaceName);
-      ignoring(EEXIST, () => client.addAddress(index, address, PREFIX_LENGTH));
-      if (previous) ignoring(EADDRNOTAVAIL, () => client.deleteAddress(index, previous, PREFIX_LENGTH));
+      ignoring([EEXIST], () => routes.addAddress(index, address, PREFIX_LENGTH));
+      if (previous) ignoring([EADDRNOTAVAIL], () => routes.deleteAddress(index, previous, PREFIX_LENGTH));
     }),
   setUp: (interfaceName, isUp) =>
-    withLink(interfaceName, (client, index) => {
-      client.setLinkMtu(index, OVERLAY_MTU);
-      client.setLinkUp(index, isUp);
+    withRoutes((routes) => {
+      const index = linkIndex(routes, interfaceName);
+      routes.setLinkMtu(index, OVERLAY_MTU);
+      routes.setLinkUp(index, isUp);
     }),
 };
 
@@ -152,23 +154,4 @@ function allowIpv6(interfaceName: string): void {
     });
   }
   if (value !== '0') writeFileSync(path, '0');
-}
-
-function withLink(interfaceName: string, action: (client: RouteClient, index: number) => void): void {
-  const client = new RouteClient();
-  try {
-    const link = client.link(interfaceName);
-    if (!link) throw new AppError('not_found', `interface ${interfaceName} is gone`);
-    action(client, link.index);
-  } finally {
-    client.close();
-  }
-}
-
-function ignoring(errno: number, action: () => void): void {
-  try {
-    action();
-  } catch (error) {
-    if (!(error instanceof SystemError) || error.errno !== errno) throw error;
-  }
 }

@@ -11,10 +11,10 @@ import { type Address, formatSocketAddress } from '../../core/ip.ts';
 import { systemRandom } from '../../core/random.ts';
 import { PrivateKey, type PublicKey } from '../../noise/keys.ts';
 import { NetworkNamespace } from '../../sys/namespace.ts';
-import { RouteClient } from '../../sys/route-client.ts';
 import { printChange } from '../../tunnel/uapi-change.ts';
 import { uapiPath } from '../../tunnel/uapi-socket.ts';
 import { publicKeyOf } from '../public-key.ts';
+import { linkIndex, setLoopbackUp, withRoutes } from '../routes.ts';
 import { isAlive, setDevice } from '../uapi-client.ts';
 import { processCpuSeconds } from './processes.ts';
 
@@ -134,23 +134,4 @@ async function untilAlive(name: string, path: string): Promise<void> {
 
 function fail(name: string, cause: unknown): never {
   throw new AppError('unavailable', `${name} cannot be started: ${(cause as Error).message}`, { cause });
-}
-
-function withRoutes<Result>(task: (routes: RouteClient) => Result): Result {
-  const routes = new RouteClient();
-  try {
-    return task(routes);
-  } finally {
-    routes.close();
-  }
-}
-
-function linkIndex(routes: RouteClient, name: string): number {
-  const link = routes.link(name);
-  if (!link) throw new AppError('not_found', `the interface ${name} is gone`);
-  return link.index;
-}
-
-function setLoopbackUp(): void {
-  withRoutes((routes) => routes.setLinkUp(linkIndex(routes, 'lo'), true));
 }

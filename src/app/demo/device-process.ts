@@ -9,8 +9,8 @@ import { AppError } from '../../core/errors.ts';
 import type { Address } from '../../core/ip.ts';
 import { systemRandom } from '../../core/random.ts';
 import { NetworkNamespace } from '../../sys/namespace.ts';
-import { RouteClient } from '../../sys/route-client.ts';
 import type { Endpoint } from '../../tunnel/endpoint.ts';
+import { withRoutes } from '../routes.ts';
 import { type RunningDevice, startDevice } from '../runtime.ts';
 import { answerCalls } from './calls.ts';
 import { HandshakeLog, Party } from './party.ts';
@@ -47,6 +47,18 @@ function opened(): Party {
   return party;
 }
 
+/** Returns its MTU. */
+function setUpInterface(name: string, address: Address): number {
+  return withRoutes((routes) => {
+    const link = routes.link(name);
+    if (!link) throw new AppError('not_found', `interface ${name} is gone`);
+    routes.addAddress(link.index, address, INNER_PREFIX_LENGTH);
+    silenceIpv6(name);
+    routes.setLinkUp(link.index, true);
+    return link.mtu;
+  });
+}
+
 /** Else the kernel's own multicast, for which there is no peer, would show among the drops. */
 function silenceIpv6(name: string): void {
   try {
@@ -61,13 +73,7 @@ answerCalls<DeviceCalls>(
     open: async ({ name, address }) => {
       running = startDevice({ name, logger: log });
       const { device } = running;
-      const routes = new RouteClient();
-      const link = routes.link(running.name);
-      if (!link) throw new AppError('not_found', `the interface ${running.name} is gone`);
-      routes.addAddress(link.index, address, INNER_PREFIX_LENGTH);
-      silenceIpv6(running.name);
-      routes.setLinkUp(link.index, true);
-      routes.close();
+      const mtu = setUpInterface(running.name, address);
       // Before the event loop turns: the news that the link is up must find this thread there.
       const wire = NetworkNamespace.inherited(WIRE_FD);
       wire.enter();
@@ -77,7 +83,7 @@ answerCalls<DeviceCalls>(
       const publicKey = await party.begin(systemRandom);
       return {
         interfaceName: running.name,
-        mtu: link.mtu,
+        mtu,
         port: device.state().listenPort,
         publicKey,
       };

@@ -14,7 +14,7 @@ import { systemClock } from '../../core/clock.ts';
 import { AppError } from '../../core/errors.ts';
 import { type Address, formatAddress, formatSocketAddress } from '../../core/ip.ts';
 import { NetworkNamespace } from '../../sys/namespace.ts';
-import { RouteClient } from '../../sys/route-client.ts';
+import { setLoopbackUp } from '../routes.ts';
 import { CalledProcess } from './calls.ts';
 import type { DeviceCalls, OpenedDevice } from './device-process.ts';
 import { ALICE, BOB } from './party.ts';
@@ -185,14 +185,4 @@ function facts(address: Address, opened: OpenedDevice): DeviceFacts {
     interfaceName,
     mtu,
   };
-}
-
-function setLoopbackUp(): void {
-  const routes = new RouteClient();
-  try {
-    const loopback = routes.link('lo');
-    if (loopback) routes.setLinkUp(loopback.index, true);
-  } finally {
-    routes.close();
-  }
 }

@@ -9,10 +9,10 @@ import { DeviceOverlay } from '../../link/overlay-device.ts';
 import { tableSource } from '../../link/stream-source.ts';
 import type { PrivateKey } from '../../noise/keys.ts';
 import { EADDRINUSE } from '../../sys/errno.ts';
-import { RouteClient } from '../../sys/route-client.ts';
 import type { BandwidthLimits } from '../../tunnel/lane/bandwidth.ts';
 import { deviceView } from '../api/datapath-view.ts';
 import { deviceMetrics } from '../metrics/device-metrics.ts';
+import { linkIndex, withRoutes } from '../routes.ts';
 import { type RunningDevice, startDevice } from '../runtime.ts';
 import { version } from '../version.ts';
 import type { Overlay } from './overlay.ts';
@@ -95,16 +95,12 @@ function setUpInterface(name: string): void {
   setIpv6(name, 'disable_ipv6', 0);
   setIpv6(name, 'forwarding', 0);
   setIpv6(name, 'addr_gen_mode', NO_LINK_LOCAL);
-  const routes = new RouteClient();
-  try {
-    const link = routes.link(name);
-    if (!link) throw new AppError('not_found', `interface ${name} is gone`);
-    routes.setLinkMtu(link.index, OVERLAY_MTU);
-    routes.addAddress(link.index, SERVER_ADDRESS, OVERLAY_PREFIX.length);
-    routes.setLinkUp(link.index, true);
-  } finally {
-    routes.close();
-  }
+  withRoutes((routes) => {
+    const index = linkIndex(routes, name);
+    routes.setLinkMtu(index, OVERLAY_MTU);
+    routes.addAddress(index, SERVER_ADDRESS, OVERLAY_PREFIX.length);
+    routes.setLinkUp(index, true);
+  });
 }
 
 /** Containers often have /proc/sys read-only, and the right values all the same. */

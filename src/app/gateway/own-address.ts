@@ -1,7 +1,7 @@
 /** The address of this machine that others most likely reach it by. */
 import { networkInterfaces } from 'node:os';
 import { type Address, formatAddress } from '../../core/ip.ts';
-import { RouteClient } from '../../sys/route-client.ts';
+import { withRoutes } from '../routes.ts';
 
 /** TEST-NET-1 (RFC 5737) and the documentation prefix (RFC 3849): the way there is the default route. */
 const ELSEWHERE: readonly Address[] = [
@@ -15,16 +15,13 @@ export function ownAddress(): string {
 }
 
 function sourceOfDefaultRoute(): string | undefined {
-  const routes = new RouteClient();
-  try {
+  return withRoutes((routes) => {
     for (const elsewhere of ELSEWHERE) {
       const source = routes.routeTo(elsewhere)?.source;
       if (source) return formatAddress(source);
     }
     return undefined;
-  } finally {
-    routes.close();
-  }
+  });
 }
 
 function anyAddress(): string | undefined {
