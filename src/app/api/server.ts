@@ -2,15 +2,14 @@
  * The HTTP server of a gateway's operators: /api/v1 (docs/api/openapi.yaml), the status page, /healthz. Everything but
  * the files of the page and /healthz needs the admin token.
  */
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { AppError, usageError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import type { TlsPair } from '../../link/tls-files.ts';
 import { isAuthorized } from '../http/bearer-token.ts';
-import { formatListenAddress, isLoopback, type ListenAddress } from '../http/listen-address.ts';
+import { isLoopback, type ListenAddress } from '../http/listen-address.ts';
+import { closeServer, listenOn } from '../http/server.ts';
 import { type AdminToken, originProblem } from './access.ts';
 import { EventStream } from './event-stream.ts';
 import { PAGE_POLICY, type PageFile } from './page-files.ts';
@@ -69,24 +68,9 @@ export class ApiServer {
   }
 
   /** Resolves to where it really listens. Rejects with AppError `in_use`, `permission` or `io`. */
-  async listen(): Promise<ListenAddress> {
-    const { address } = this.#options;
-    this.#server.listen({ host: address.host, port: address.port });
-    try {
-      await once(this.#server, 'listening');
-    } catch (error) {
-      const { code = '', message } = error as NodeJS.ErrnoException;
-      const kind = code === 'EADDRINUSE' ? 'in_use' : code === 'EACCES' ? 'permission' : 'io';
-      throw new AppError(
-        kind,
-        `HTTP API: cannot listen on ${formatListenAddress(address)}: ${code || message}`,
-        {
-          cause: error,
-          hint: '--http names another address, or "none"',
-        },
-      );
-    }
-    return { host: address.host, port: (this.#server.address() as AddressInfo).port };
+  listen(): Promise<ListenAddress> {
+    const hint = '--http names another address, or "none"';
+    return listenOn(this.#server, this.#options.address, 'HTTP API:', hint);
   }
 
   /** For new connections from now on. */
@@ -94,11 +78,8 @@ export class ApiServer {
     if ('setSecureContext' in this.#server) this.#server.setSecureContext(pair);
   }
 
-  async close(): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeAllConnections();
-    await closed;
+  close(): Promise<void> {
+    return closeServer(this.#server);
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -9,6 +9,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { AppError, usageError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
+import { closeServer } from '../http/server.ts';
 import type { Admin } from './admin.ts';
 import { Input, readEntriesInput, runOperation } from './admin-operations.ts';
 import { type EntrySink, followEntries } from './entry-feed.ts';
@@ -60,11 +61,8 @@ export class AdminSocket {
     chmodSync(path, 0o600);
   }
 
-  async close(): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    this.#server.closeAllConnections();
-    await closed;
+  close(): Promise<void> {
+    return closeServer(this.#server);
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,11 +1,9 @@
 /** The HTTP server of one device: /metrics for Prometheus, /healthz and /readyz for whoever supervises the process. */
-import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import { AppError } from '../../core/errors.ts';
+import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
 import { type BearerToken, isAuthorized } from '../http/bearer-token.ts';
 import { isLocalHost } from '../http/host-check.ts';
-import { type ListenAddress, formatListenAddress, isLoopback } from '../http/listen-address.ts';
+import { type ListenAddress, isLoopback } from '../http/listen-address.ts';
+import { closeServer, listenOn } from '../http/server.ts';
 import { CONTENT_TYPE } from './exposition.ts';
 
 /** More than a few scrapers, and less than would hurt. */
@@ -47,16 +45,9 @@ export async function serveMetrics(address: MetricsAddress, source: MetricsSourc
   server.maxConnections = MAX_CONNECTIONS;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.headersTimeout = REQUEST_TIMEOUT_MS;
-  await listen(server, address);
-  const { port } = server.address() as AddressInfo;
   return {
-    address: { host: address.host, port },
-    close: async () => {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
+    address: await listenOn(server, address, 'metrics', 'choose another address or port'),
+    close: () => closeServer(server),
   };
 }
 
@@ -112,18 +103,4 @@ function shared<Result>(make: () => Promise<Result>): () => Promise<Result> {
     pending ??= make().finally(() => (pending = undefined));
     return pending;
   };
-}
-
-async function listen(server: Server, address: ListenAddress): Promise<void> {
-  server.listen({ host: address.host, port: address.port });
-  try {
-    await once(server, 'listening');
-  } catch (error) {
-    const { code = '', message } = error as NodeJS.ErrnoException;
-    const kind = code === 'EADDRINUSE' ? 'in_use' : code === 'EACCES' ? 'permission' : 'io';
-    throw new AppError(kind, `metrics cannot listen on ${formatListenAddress(address)}: ${code || message}`, {
-      cause: error,
-      hint: 'choose another address or port',
-    });
-  }
 }
