@@ -35,6 +35,7 @@ export interface Libc {
   sendmmsg(fd: number, vector: number, count: number, flags: number): number;
   recvmmsg(fd: number, vector: number, count: number, flags: number, timeout: number): number;
   poll(fds: number, count: number, timeoutMs: number): number;
+  schedYield(): number;
   eventfd(initial: number, flags: number): number;
   /** Of the calling thread only, both. */
   prctl(option: number, value: number): number;
@@ -127,6 +128,7 @@ function bindFunctions(koffi: Koffi): Libc {
       'int recvmmsg(int fd, int64_t vector, uint32_t count, int flags, int64_t timeout)',
     ),
     poll: library.func('int poll(int64_t fds, uint64_t count, int timeout)'),
+    schedYield: library.func('int sched_yield()'),
     eventfd: library.func('int eventfd(uint32_t initial, int flags)'),
     prctl: (option, value) =>
       prctl(option, 'uint64_t', value, 'uint64_t', 0, 'uint64_t', 0, 'uint64_t', 0) as number,

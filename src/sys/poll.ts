@@ -43,6 +43,11 @@ export class PollSet {
   }
 }
 
+/** Lets other threads that want this processor have it; returns at once when there are none. */
+export function yieldProcessor(): void {
+  libc().schedYield();
+}
+
 const EFD_NONBLOCK_CLOEXEC = 0o2004000;
 
 /** A counter in the kernel that one thread raises and another polls; both use the same descriptor number. */

@@ -72,6 +72,10 @@ export class LinuxOffloadPort implements PacketPort {
     }
   }
 
+  get holdsMore(): boolean {
+    return this.#segmenter.nextLength > 0;
+  }
+
   write(at: number, length: number): number {
     if (this.#isClosed) return PORT_GONE;
     this.#coalescer.add(at, length);

@@ -37,6 +37,8 @@ export interface PacketPort {
    * device is closed. Never throws, never blocks.
    */
   read(at: number, capacity: number): number;
+  /** The packet read last has followers that came with it: the next read needs no look into the kernel. */
+  readonly holdsMore?: boolean;
   /**
    * Writes one IP packet that lies at `at`. Returns `length`, PORT_REFUSED or PORT_GONE. Never throws, never blocks.
    * A port that coalesces may hold the packet back until `flush`; the bytes must stay untouched until then, and the ten

@@ -40,7 +40,7 @@ export class StickySources {
 
   /** Routes, addresses or the mark changed: every source is checked again before its next use. */
   routesChanged(): void {
-    this.#generation = (this.#generation % 0xffff_ffff) + 1;
+    this.#generation = (this.#generation + 1) & 0x7fff_ffff || 1;
     this.#checked ??= new Uint32Array(PLACES * PLACE_WORDS);
   }
 

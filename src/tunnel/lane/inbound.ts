@@ -40,6 +40,8 @@ export class Inbound {
   readonly #handshakes: number[] = [];
   readonly #confirmed: LaneKeypair[] = [];
   readonly #roamed = new Set<LanePeer>();
+  /** One of the three has something. */
+  #hasEvents = false;
 
   constructor(
     tables: LaneTables,
@@ -84,7 +86,10 @@ export class Inbound {
     const type = classify(this.#arena.u8, at, length);
     if (type !== MESSAGE_TRANSPORT) {
       if (type === 0) this.#drops.count(DROP.unknown_type);
-      else this.#handshakes.push(i);
+      else {
+        this.#handshakes.push(i);
+        this.#hasEvents = true;
+      }
       return;
     }
     const keypair = this.#tables.keypair(view.getUint32(at + TRANSPORT.receiver, true));
@@ -133,6 +138,7 @@ export class Inbound {
     if (!keypair.isConfirmed) {
       keypair.isConfirmed = true;
       this.#confirmed.push(keypair);
+      this.#hasEvents = true;
     }
     if (keypair === peer.next) {
       peer.current = keypair;
@@ -164,7 +170,10 @@ export class Inbound {
     if (word === ENDPOINT_WORDS) return;
     const isElsewhere = word < REMOTE_WORDS || u32[a + CARRIER_WORD] !== u32[b + CARRIER_WORD];
     u32.copyWithin(b, a, a + ENDPOINT_WORDS);
-    if (isElsewhere) this.#roamed.add(peer);
+    if (isElsewhere) {
+      this.#roamed.add(peer);
+      this.#hasEvents = true;
+    }
   }
 
   #deliver(peer: LanePeer, at: number, length: number, outerTos: number, now: number): void {
@@ -208,6 +217,8 @@ export class Inbound {
    * and the timers must not take those packets for older than the one that confirmed.
    */
   report(): void {
+    if (!this.#hasEvents) return;
+    this.#hasEvents = false;
     for (const keypair of this.#confirmed) this.#events.confirmed(keypair.peer.id, keypair.index);
     this.#confirmed.length = 0;
     for (const peer of this.#roamed) {

@@ -35,6 +35,7 @@ export class Lane implements LaneCommands, LaneReadings {
   /** Arena offset of the drop counters. */
   readonly dropCountersAt: number;
   #reporting = false;
+  readonly #reportActivity = (peer: number, bits: number): void => this.#events.activity(peer, bits);
 
   constructor(options: LaneOptions) {
     this.#clock = options.clock;
@@ -49,9 +50,12 @@ export class Lane implements LaneCommands, LaneReadings {
     this.#inbound = new Inbound(this.#tables, options.tun, options.bind, this.#drops, options.events);
   }
 
-  /** Moves up to `burst` packets from the TUN. Returns how many, or PORT_GONE. */
-  pumpOutbound(burst: number): number {
-    const moved = this.#outbound.pump(this.#clock.now(), burst);
+  /**
+   * Moves up to `burst` packets from the TUN. Returns how many, or PORT_GONE. With `hurry` the first one leaves before
+   * the TUN is asked for more.
+   */
+  pumpOutbound(burst: number, hurry = false): number {
+    const moved = this.#outbound.pump(this.#clock.now(), burst, hurry);
     this.#report();
     return moved;
   }
@@ -179,7 +183,7 @@ export class Lane implements LaneCommands, LaneReadings {
   #report(): void {
     if (this.#reporting) return;
     this.#reporting = true;
-    this.#tables.takeActivity((peer, bits) => this.#events.activity(peer, bits));
+    this.#tables.takeActivity(this.#reportActivity);
     this.#reporting = false;
   }
 }

@@ -58,7 +58,7 @@ export class Outbound {
   /** Endpoint record of datagrams that no peer owns. */
   readonly #replyEndpoint: number;
   readonly #icmp: number;
-  #icmpWindowStart = 0;
+  #icmpWindowStart = Number.NEGATIVE_INFINITY;
   #icmpSent = 0;
   #stagedBytes = 0;
   /** As far as the reads that the TUN dropped were counted. */
@@ -82,8 +82,9 @@ export class Outbound {
   /**
    * Moves up to `burst` packets. Returns how many it read, or PORT_GONE. While down, packets stay where they are: what
    * an application sends right after the interface came up must not be lost because the sockets are not open yet.
+   * With `hurry` the first packet leaves before the TUN is asked for more, unless it is the first of a super-packet.
    */
-  pump(now: number, burst: number): number {
+  pump(now: number, burst: number, hurry = false): number {
     if (!this.#tables.isUp) return 0;
     let packets = 0;
     for (; packets < burst; packets++) {
@@ -95,6 +96,7 @@ export class Outbound {
         return PORT_GONE;
       }
       this.#route(at, length, now);
+      if (hurry && packets === 0 && this.#tun.holdsMore !== true) this.flush();
     }
     this.flush();
     this.#countMalformed();

@@ -64,8 +64,10 @@ export class LanePeer {
   readonly keypairs = new Set<LaneKeypair>();
   /** Copies of packets that wait for a session, oldest first; an empty one is a keepalive. */
   readonly staged: Uint8Array[] = [];
-  /** ACTIVITY bits not yet reported; nonzero means that the peer is in `LaneTables.active`. */
+  /** ACTIVITY bits not yet reported; nonzero means that the peer is in the list of LaneTables. */
   activity = 0;
+  /** The next one in that list. */
+  nextActive: LanePeer | undefined;
   /** Made when its bandwidth is limited. */
   bucket: TokenBucket | undefined;
 
@@ -83,8 +85,9 @@ export class LaneTables {
   readonly #peers = new Map<number, LanePeer>();
   readonly #keypairs = new Map<number, LaneKeypair>();
   readonly #freeRecords: number[] = [];
-  /** Peers with unreported activity. */
-  readonly #active: LanePeer[] = [];
+  /** Peers with unreported activity: a linked list, which costs no memory. */
+  #firstActive: LanePeer | undefined;
+  #lastActive: LanePeer | undefined;
   mtu = 1420;
   isUp = false;
   /** For decrypted packets. */
@@ -183,14 +186,21 @@ export class LaneTables {
   }
 
   note(peer: LanePeer, bits: number): void {
-    if (peer.activity === 0) this.#active.push(peer);
+    if (peer.activity === 0) {
+      if (this.#lastActive) this.#lastActive.nextActive = peer;
+      else this.#firstActive = peer;
+      this.#lastActive = peer;
+    }
     peer.activity |= bits;
   }
 
   /** Hands out and clears all activity since the last call. */
   takeActivity(report: (peer: number, bits: number) => void): void {
     // A report may cause new activity, which is then taken in the same call.
-    for (let peer = this.#active.shift(); peer !== undefined; peer = this.#active.shift()) {
+    for (let peer = this.#firstActive; peer !== undefined; peer = this.#firstActive) {
+      this.#firstActive = peer.nextActive;
+      if (this.#firstActive === undefined) this.#lastActive = undefined;
+      peer.nextActive = undefined;
       const bits = peer.activity;
       peer.activity = 0;
       if (this.#peers.get(peer.id) === peer) report(peer.id, bits);

@@ -275,3 +275,38 @@ test('staged: all peers together hold 64 MiB at most; a peer that has none waiti
   left.send(to(tenth, size));
   assert.equal(left.tables.peer(tenth)?.staged.length, 1);
 });
+
+test('a lone packet leaves before the TUN is asked for more, if the host is in a hurry', async () => {
+  const { left, sent } = await lanePair();
+  const sentBefore: number[] = [];
+  const read = left.tun.packets.read.bind(left.tun.packets);
+  left.tun.packets.read = (at, capacity) => {
+    sentBefore.push(sent.length);
+    return read(at, capacity);
+  };
+  left.tun.inject(packet(), packet());
+  left.outbound.pump(left.now, 8, true);
+  assert.deepEqual(sentBefore, [0, 1, 1]);
+  sentBefore.length = 0;
+  left.tun.inject(packet(), packet());
+  left.outbound.pump(left.now, 8);
+  assert.deepEqual(sentBefore, [2, 2, 2]);
+});
+
+test('packets that came in one read leave together, in a hurry or not', async () => {
+  const { left, sent } = await lanePair();
+  const sentBefore: number[] = [];
+  const { packets } = left.tun;
+  const read = packets.read.bind(packets);
+  let reads = 0;
+  packets.read = (at, capacity) => {
+    sentBefore.push(sent.length);
+    reads++;
+    return read(at, capacity);
+  };
+  Object.defineProperty(packets, 'holdsMore', { get: () => reads === 1 });
+  left.tun.inject(packet(), packet());
+  left.outbound.pump(left.now, 8, true);
+  assert.deepEqual(sentBefore, [0, 0, 0]);
+  assert.equal(sent.length, 2);
+});
