@@ -1,4 +1,4 @@
-// Writes docs/man and docs/reference/cli.md from the table of commands: `node scripts/docs.mjs`. With --check it writes
+// Writes docs/man, docs/reference and examples/config.yaml from the tables of commands and settings: `node scripts/docs.mjs`. With --check it writes
 // nothing and fails when they differ. Needs a build.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';

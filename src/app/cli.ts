@@ -136,8 +136,15 @@ const COMMANDS: ReadonlyMap<string, CommandEntry> = new Map([
   [
     'check',
     {
-      summary: 'say what is wrong with a configuration file',
+      summary: 'say what is wrong with a configuration file, or what is in effect with it',
       load: async () => (await import('./commands/check.ts')).configureCheck,
+    },
+  ],
+  [
+    'reload',
+    {
+      summary: 'apply what has changed in a configuration file, with every session kept',
+      load: async () => (await import('./commands/reload.ts')).configureReload,
     },
   ],
   [

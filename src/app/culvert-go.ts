@@ -6,7 +6,8 @@ import { DaemonFailed, startDaemon, type Starter, takeStarter } from './daemoniz
 import { createLogger, levelFromEnvironment, writerTo } from './log.ts';
 import { reportError } from './report-error.ts';
 import type { startDevice } from './runtime.ts';
-import { type OpenDevice, type ServeOptions, serveDevice, stopOnSignals } from './serve-device.ts';
+import { type OpenDevice, type ServeOptions, serveDevice } from './serve-device.ts';
+import { stopOnSignals } from './signals.ts';
 import { version } from './version.ts';
 
 const PROGRAM = 'culvert-go';

@@ -8,8 +8,8 @@ export type LogFormat = 'json' | 'pretty' | 'journal' | 'wireguard-go';
 
 export interface LogOptions {
   readonly format: LogFormat;
-  /** The least important level that is still written. */
-  readonly level: LogLevel | 'silent';
+  /** The least important level that is still written; may become another at any time. */
+  level: LogLevel | 'silent';
   readonly isColoured: boolean;
   readonly write: (line: string) => void;
   readonly now: () => Date;
@@ -113,18 +113,18 @@ export function writerTo(fd: number): (line: string) => void {
 
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug'];
 
-/** The value of `--log-level`. */
-export function parseLogLevel(text: string): LogLevel | 'silent' {
+/** The value of `--log-level`; `place` is put before error messages. */
+export function parseLogLevel(place: string, text: string): LogLevel | 'silent' {
   const level = [...LEVELS, 'silent' as const].find((one) => one === text);
   if (level === undefined)
-    throw usageError(`--log-level ${JSON.stringify(text)}: expected silent, ${LEVELS.join(', ')}`);
+    throw usageError(`${place} ${JSON.stringify(text)}: expected silent, ${LEVELS.join(', ')}`);
   return level;
 }
 
-/** The value of `--log-format`. */
-export function parseLogFormat(text: string): 'json' | 'pretty' | 'journal' {
+/** The value of `--log-format`; `place` is put before error messages. */
+export function parseLogFormat(place: string, text: string): 'json' | 'pretty' | 'journal' {
   if (text === 'json' || text === 'pretty' || text === 'journal') return text;
-  throw usageError(`--log-format ${JSON.stringify(text)}: expected json, pretty or journal`);
+  throw usageError(`${place} ${JSON.stringify(text)}: expected json, pretty or journal`);
 }
 
 /** Whether a descriptor is a stream into the journal (JOURNAL_STREAM in systemd.exec(5)): device and inode match. */

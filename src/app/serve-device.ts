@@ -82,10 +82,3 @@ export async function serveDevice(options: ServeOptions): Promise<ServedDevice> 
   });
   return { name: opened.name, device: opened.device, ended, stop, abort: (reason) => opened.close(reason) };
 }
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
-/** Lets the usual signals stop the device in good order. */
-export function stopOnSignals(served: Pick<ServedDevice, 'stop'>): void {
-  for (const signal of SIGNALS) process.once(signal, () => void served.stop(signal));
-}

@@ -78,8 +78,12 @@ const REFUSAL_LOG_LIMIT: RateLimit = { perSecond: 5, burst: 50 };
 /** Of what a caller says about itself, in a log line. */
 const MAX_LOGGED_LENGTH = 64;
 
+/** What may become another while machines are served. */
+export type GatewayRules = Pick<GatewayOptions, 'settings' | 'useLastEndpoints'> &
+  Partial<Pick<GatewayOptions, 'rateLimit'>>;
+
 export class Gateway {
-  readonly #options: GatewayOptions;
+  #options: GatewayOptions;
   readonly #limiter: AddressLimiter;
   readonly #lastProvisionAt = new Map<string, number>();
   #registry: Registry;
@@ -125,6 +129,12 @@ export class Gateway {
   /** Why the store takes no changes now; known machines are served all the same. */
   get storeProblem(): AppError | undefined {
     return this.#storeProblem;
+  }
+
+  /** For calls from now on. Known machines keep what they were told until they call again. */
+  reconfigure(rules: GatewayRules): void {
+    this.#options = { ...this.#options, ...rules };
+    if (rules.rateLimit) this.#limiter.setLimit(rules.rateLimit);
   }
 
   /** Answers a Provision call, or says with which status it fails. Never rejects. */

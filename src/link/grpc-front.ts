@@ -31,7 +31,7 @@ import { Http2Carrier, type ServedStream } from './http2-carrier.ts';
 import { RELAY_PATH, RELAY_TOKEN_HEADER, type RelayServer } from './relay-server.ts';
 import { MAX_LANES, type StreamTable } from './stream-table.ts';
 import type { TlsPair } from './tls-files.ts';
-import { AddressLimiter } from './token-bucket.ts';
+import { AddressLimiter, type RateLimit } from './token-bucket.ts';
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR } = constants;
 
@@ -146,6 +146,11 @@ export class GrpcFront {
   /** New connections get the new certificate; those that are open stay. Throws when key and certificate do not match. */
   setCertificate(tls: TlsPair): void {
     if ('setSecureContext' in this.#http2) this.#http2.setSecureContext(tls);
+  }
+
+  /** Calls from one address, from now on. */
+  setCallRate(limit: RateLimit): void {
+    this.#callLimiter.setLimit(limit);
   }
 
   /** HTTP/2 sessions. */

@@ -2,8 +2,13 @@
  * The documents of a Talos machine configuration that concern the link, and where the join URL comes from: an argument,
  * a document, the kernel command line.
  */
-import { isMap, LineCounter, parseAllDocuments, type Document } from 'yaml';
-import { configError, nearest } from '../core/errors.ts';
+import { configError } from '../core/errors.ts';
+import {
+  type ConfigDocument,
+  type ConfigEntry,
+  type DocumentKinds,
+  readDocuments,
+} from './config-documents.ts';
 import { type JoinUrl, parseJoinUrl, redactJoinUrl } from './join-url.ts';
 
 export interface SideroLinkConfig {
@@ -22,12 +27,11 @@ export interface LinkDocuments {
   readonly kernelLogs: readonly string[];
 }
 
-const API_VERSION = 'v1alpha1';
-const KEYS: Readonly<Record<string, readonly string[]>> = {
+export const LINK_DOCUMENT_KEYS = {
   SideroLinkConfig: ['apiUrl', 'uniqueToken'],
   EventSinkConfig: ['endpoint'],
   KmsgLogConfig: ['name', 'url'],
-};
+} as const satisfies DocumentKinds;
 
 interface LinkDocument {
   readonly kind: string;
@@ -38,11 +42,16 @@ interface LinkDocument {
 
 /** Reads a multi-document YAML text; documents of other kinds are left alone, so a whole Talos config works as it is. */
 export function parseLinkDocuments(text: string, file: string): LinkDocuments {
-  const lines = new LineCounter();
-  const documents = parseAllDocuments(text, { lineCounter: lines, strict: true });
-  const found = ('empty' in documents ? [] : documents)
-    .map((document) => readDocument(document, lines, file))
-    .filter((document) => document !== undefined);
+  const { documents, problems } = readDocuments(text, file, LINK_DOCUMENT_KEYS);
+  if (problems[0]) throw problems[0];
+  return linkDocuments(documents);
+}
+
+/** Of documents that were read with LINK_DOCUMENT_KEYS; others are left alone. */
+export function linkDocuments(documents: readonly ConfigDocument[]): LinkDocuments {
+  const found = documents
+    .filter(({ kind }) => Object.hasOwn(LINK_DOCUMENT_KEYS, kind))
+    .map(({ kind, place, entries }) => ({ kind, place, fields: Object.fromEntries(entries.map(field)) }));
   return {
     sideroLink: sideroLinkOf(single(found, 'SideroLinkConfig')),
     eventSink: eventSinkOf(single(found, 'EventSinkConfig')),
@@ -50,38 +59,9 @@ export function parseLinkDocuments(text: string, file: string): LinkDocuments {
   };
 }
 
-function readDocument(document: Document.Parsed, lines: LineCounter, file: string): LinkDocument | undefined {
-  const at = (offset: number | undefined) => `${file}:${lines.linePos(offset ?? 0).line}`;
-  const error = document.errors[0];
-  if (error) throw configError(at(error.pos[0]), `not YAML: ${error.message.split('\n')[0]}`);
-  if (!isMap(document.contents)) return undefined;
-  const place = at(document.contents.range?.[0]);
-  const kind = document.get('kind');
-  const keys = typeof kind === 'string' ? KEYS[kind] : undefined;
-  if (keys === undefined) return undefined;
-  const version = document.get('apiVersion');
-  if (version !== API_VERSION) {
-    throw configError(place, `${String(kind)}: apiVersion must be ${API_VERSION}, got ${String(version)}`);
-  }
-  const fields: Record<string, string> = {};
-  for (const { key, value } of document.contents.items) {
-    const name = String(key);
-    if (name === 'kind' || name === 'apiVersion') continue;
-    const where = at((key as { range?: [number, number, number] }).range?.[0]);
-    if (!keys.includes(name)) {
-      const near = nearest(name, keys);
-      throw configError(
-        where,
-        `unknown key "${name}"`,
-        near === undefined ? undefined : `did you mean ${near}?`,
-      );
-    }
-    const plain = (value as { value?: unknown } | null)?.value;
-    if (plain === null || plain === undefined) continue;
-    if (typeof plain !== 'string') throw configError(where, `${name} must be a text`);
-    fields[name] = plain;
-  }
-  return { kind: String(kind), fields, place };
+function field({ key, place, texts, form }: ConfigEntry): [string, string] {
+  if (form !== 'text') throw configError(place, `${key} must be a text`);
+  return [key, texts[0] as string];
 }
 
 function single(documents: readonly LinkDocument[], kind: string): LinkDocument | undefined {

@@ -10,8 +10,8 @@ export interface TlsPair {
 }
 
 export class TlsFiles {
-  readonly #certFile: string;
-  readonly #keyFile: string;
+  #certFile: string;
+  #keyFile: string;
   #current: TlsPair;
   /** What was wrong at the last check: said once, not at every check. */
   #problem: string | undefined;
@@ -22,6 +22,15 @@ export class TlsFiles {
     this.#keyFile = keyFile;
     this.#current = this.#read();
     this.#validate(this.#current);
+  }
+
+  /** From now on these files. Throws AppError, and then the old ones stay. */
+  use(certFile: string, keyFile: string): TlsPair {
+    this.#current = new TlsFiles(certFile, keyFile).pair;
+    this.#certFile = certFile;
+    this.#keyFile = keyFile;
+    this.#problem = undefined;
+    return this.#current;
   }
 
   get pair(): TlsPair {

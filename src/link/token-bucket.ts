@@ -43,7 +43,7 @@ export class TokenBucket {
  * dropped first, and if none has, new ones are refused: a flood of addresses does not evict those that behave.
  */
 export class AddressLimiter {
-  readonly #limit: RateLimit;
+  #limit: RateLimit;
   readonly #maxSources: number;
   readonly #buckets = new Map<string, TokenBucket>();
   #sweepAt = 0;
@@ -63,6 +63,12 @@ export class AddressLimiter {
       this.#buckets.set(key, bucket);
     }
     return bucket.take(1, now);
+  }
+
+  /** Every source begins anew with it. */
+  setLimit(limit: RateLimit): void {
+    this.#limit = limit;
+    this.#buckets.clear();
   }
 
   get size(): number {

@@ -25,6 +25,7 @@ import { encodeEndpoint, ENDPOINT, type Endpoint } from './endpoint.ts';
 import { HandshakeQueue } from './handshake-queue.ts';
 import { HandshakeStats } from './handshake-stats.ts';
 import { IndexTable } from './index-table.ts';
+import type { BandwidthLimits } from './lane/bandwidth.ts';
 import type { LaneEvents, LaneHost } from './lane/control.ts';
 import { DROP_REASONS, DropCounters, type DropReason } from './lane/drops.ts';
 import { Peer, type PeerContext } from './peer.ts';
@@ -70,6 +71,8 @@ export class Device implements Configurable, LaneEvents {
   #fwmark = 0;
   #mtu = DEFAULT_MTU;
   #onlyDestination: Address | undefined;
+  /** As set while it runs. */
+  #bandwidth: BandwidthLimits | undefined;
   #isUp = false;
   #isClosed = false;
   /** Configuration, up and down happen one after the other. */
@@ -176,10 +179,17 @@ export class Device implements Configurable, LaneEvents {
     this.#lane.setOnlyDestination(address);
   }
 
+  /** In place of those of LanePolicy; without members there are none. */
+  setBandwidth(limits: BandwidthLimits): void {
+    this.#bandwidth = limits;
+    this.#lane.setBandwidth(limits);
+  }
+
   /** The lane host had to start anew. Sessions are lost and made again. */
   laneRestarted(): void {
     this.#lane.setMtu(this.#mtu);
     if (this.#onlyDestination) this.#lane.setOnlyDestination(this.#onlyDestination);
+    if (this.#bandwidth) this.#lane.setBandwidth(this.#bandwidth);
     this.#lane.setUp(this.#isUp);
     for (const peer of this.#peers.values()) peer.rejoin();
   }

@@ -39,7 +39,7 @@ export interface GatewayLinkOptions {
 }
 
 export class GatewayLink implements AgentActions {
-  readonly #options: GatewayLinkOptions;
+  #options: GatewayLinkOptions;
   readonly agent: Agent;
   readonly #agentAlarm: Alarm;
   readonly #relayAlarm: Alarm;
@@ -89,6 +89,18 @@ export class GatewayLink implements AgentActions {
     this.#agentAlarm.cancel();
     this.#relayAlarm.cancel();
     await this.#serial;
+  }
+
+  /** Another gateway, or another token: both are used from the next call on, which is now. Sessions live on if they can. */
+  retarget(target: DialTarget, joinToken: string | undefined): void {
+    const { request } = this.#options;
+    this.#options = { ...this.#options, target, request: { ...request, joinToken } };
+    this.agent.changed();
+  }
+
+  /** For connections from now on. */
+  setDialOptions(dialOptions: DialOptions): void {
+    this.#options = { ...this.#options, dialOptions };
   }
 
   networkChanged(hasNetwork: boolean): void {

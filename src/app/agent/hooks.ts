@@ -2,10 +2,9 @@
 import { spawn } from 'node:child_process';
 import type { Logger } from '../../core/log.ts';
 
-export interface HookOptions {
+export interface HookCommands {
   readonly onUp: string | undefined;
   readonly onDown: string | undefined;
-  readonly logger: Logger;
 }
 
 /** A command that takes longer is ended. */
@@ -13,16 +12,19 @@ const HOOK_TIMEOUT_MS = 60_000;
 
 /** Runs them one after the other, in the order in which things happened. */
 export class Hooks {
-  readonly #options: HookOptions;
+  readonly #logger: Logger;
+  /** May become others at any time. */
+  commands: HookCommands;
   #serial: Promise<void> = Promise.resolve();
 
-  constructor(options: HookOptions) {
-    this.#options = options;
+  constructor(commands: HookCommands, logger: Logger) {
+    this.commands = commands;
+    this.#logger = logger;
   }
 
   /** `variables` go into the environment of the command. Resolves when it has ended. */
   run(which: 'up' | 'down', variables: Readonly<Record<string, string>>): Promise<void> {
-    const command = which === 'up' ? this.#options.onUp : this.#options.onDown;
+    const command = which === 'up' ? this.commands.onUp : this.commands.onDown;
     if (command === undefined) return this.#serial;
     this.#serial = this.#serial.then(() => this.#run(which, command, variables));
     return this.#serial;
@@ -30,7 +32,6 @@ export class Hooks {
 
   /** A hook that fails is told and changes nothing. */
   #run(which: string, command: string, variables: Readonly<Record<string, string>>): Promise<void> {
-    const { logger } = this.#options;
     return new Promise((resolve) => {
       const child = spawn('sh', ['-c', command], {
         stdio: ['ignore', 2, 2],
@@ -38,7 +39,8 @@ export class Hooks {
         timeout: HOOK_TIMEOUT_MS,
         killSignal: 'SIGKILL',
       });
-      const failed = (reason: string) => logger.log('error', 'hook_failed', { hook: `on-${which}`, reason });
+      const failed = (reason: string) =>
+        this.#logger.log('error', 'hook_failed', { hook: `on-${which}`, reason });
       child.once('error', (error) => {
         failed(error.message);
         resolve();

@@ -1,17 +1,15 @@
 /** Where a machine learns which gateway to join: the command line, a configuration file, the kernel's command line. */
-import { readFileSync } from 'node:fs';
-import { AppError, configError, usageError } from '../../core/errors.ts';
+import { type AppError, configError, usageError } from '../../core/errors.ts';
 import { isEndpoint } from '../../link/endpoints.ts';
 import {
   chooseJoinSource,
   type JoinSource,
   kernelArgument,
   type LinkDocuments,
-  parseLinkDocuments,
 } from '../../link/siderolink-config.ts';
-import type { JoinFlags } from './join-settings.ts';
+import { readConfigText } from '../config/config-file.ts';
 
-const KERNEL_COMMAND_LINE = '/proc/cmdline';
+export const KERNEL_COMMAND_LINE = '/proc/cmdline';
 
 /** In place of a target: the usual port of the gateway's overlay address. */
 export const ON_GATEWAY = 'gateway';
@@ -24,34 +22,51 @@ export interface JoinInputs {
   readonly kernelLogs: readonly string[];
 }
 
-export type ReadText = (path: string) => string;
+/** What a machine is told of its gateway, by flags, environment and its own document. */
+export interface JoinRequest {
+  readonly url?: string | undefined;
+  /** Of a URL that has none. Secret. */
+  readonly joinToken?: string | undefined;
+  /** Wins over that of a document. Secret. */
+  readonly uniqueToken?: string | undefined;
+  /** A file with a kernel command line. */
+  readonly kernelArgs?: string | undefined;
+  /** A target, or ON_GATEWAY. */
+  readonly kmsg?: string | undefined;
+  readonly events?: string | undefined;
+  /** Documents of Talos, and where they stand. */
+  readonly documents?: { readonly path: string; readonly link: LinkDocuments } | undefined;
+}
 
 /**
- * Reads what `url` and the flags name. With neither a URL nor a file the kernel's command line is read, as Talos does.
- * Throws configuration and usage errors, and those of reading files.
+ * Puts together what is known. With no URL asked for, the kernel's command line is read too, as Talos does. Throws
+ * configuration and usage errors, and those of reading files.
  */
 export function readJoinInputs(
-  url: string | undefined,
-  flags: Pick<JoinFlags, 'config' | 'kernelArgs' | 'kmsg' | 'events'>,
-  readText: ReadText = readFile,
+  request: JoinRequest,
+  readText: (path: string) => string = readConfigText,
 ): JoinInputs {
-  const kernelFile =
-    flags.kernelArgs === true || (flags.kernelArgs === undefined && url === undefined)
-      ? KERNEL_COMMAND_LINE
-      : flags.kernelArgs;
+  const { url, joinToken, uniqueToken, documents } = request;
+  const kernelFile = request.kernelArgs ?? (url === undefined ? KERNEL_COMMAND_LINE : undefined);
   const kernelCommandLine = kernelFile === undefined ? undefined : readText(kernelFile).trim();
-  const documents =
-    flags.config === undefined ? undefined : parseLinkDocuments(readText(flags.config), flags.config);
-  const source = chooseJoinSource({ argument: url, document: documents?.sideroLink, kernelCommandLine });
-  if (!source) throw noSource(flags, kernelFile);
+  const source = chooseJoinSource({
+    argument: url,
+    document: documents?.link.sideroLink,
+    kernelCommandLine,
+  });
+  if (!source) throw noSource(documents?.path, kernelFile);
   return {
-    source,
-    eventSink: eventSinkOf(flags.events, documents, kernelCommandLine ?? ''),
-    kernelLogs: kernelLogsOf(flags.kmsg, documents, kernelCommandLine ?? ''),
+    source: {
+      ...source,
+      url: { ...source.url, joinToken: source.url.joinToken ?? joinToken },
+      uniqueToken: uniqueToken ?? source.uniqueToken,
+    },
+    eventSink: eventSinkOf(request.events, documents?.link, kernelCommandLine ?? ''),
+    kernelLogs: kernelLogsOf(request.kmsg, documents?.link, kernelCommandLine ?? ''),
   };
 }
 
-function noSource({ config }: Pick<JoinFlags, 'config'>, kernelFile: string | undefined): AppError {
+function noSource(config: string | undefined, kernelFile: string | undefined): AppError {
   const searched = [
     ...(config === undefined ? [] : [`${config} has no SideroLinkConfig`]),
     ...(kernelFile === undefined ? [] : [`${kernelFile} has no siderolink.api=`]),
@@ -63,51 +78,41 @@ function noSource({ config }: Pick<JoinFlags, 'config'>, kernelFile: string | un
 }
 
 function eventSinkOf(
-  flag: string | true | undefined,
+  wanted: string | undefined,
   documents: LinkDocuments | undefined,
   kernelCommandLine: string,
 ): string | undefined {
-  if (typeof flag === 'string') return checkedEndpoint(flag, '--events');
+  if (wanted !== undefined && wanted !== ON_GATEWAY) return wanted;
   const argument = kernelArgument(kernelCommandLine, 'talos.events.sink') || undefined;
   const configured =
-    documents?.eventSink ?? (argument && checkedEndpoint(argument, 'kernel argument talos.events.sink'));
-  return configured ?? (flag === true ? ON_GATEWAY : undefined);
+    documents?.eventSink ?? (argument && eventTarget('kernel argument talos.events.sink', argument));
+  return configured ?? wanted;
 }
 
 function kernelLogsOf(
-  flag: string | true | undefined,
+  wanted: string | undefined,
   documents: LinkDocuments | undefined,
   kernelCommandLine: string,
 ): string[] {
-  if (typeof flag === 'string') return [checkedLogUrl(flag, '--kmsg')];
+  if (wanted !== undefined && wanted !== ON_GATEWAY) return [wanted];
   const argument = kernelArgument(kernelCommandLine, 'talos.logging.kernel') || undefined;
   const configured = [
-    ...(argument === undefined ? [] : [checkedLogUrl(argument, 'kernel argument talos.logging.kernel')]),
+    ...(argument === undefined ? [] : [logTarget('kernel argument talos.logging.kernel', argument)]),
     ...(documents?.kernelLogs ?? []),
   ];
   if (configured.length > 0) return [...new Set(configured)];
-  return flag === true ? [ON_GATEWAY] : [];
+  return wanted === undefined ? [] : [wanted];
 }
 
-function checkedEndpoint(text: string, place: string): string {
-  if (!isEndpoint(text))
-    throw configError(place, `expected HOST:PORT, got "${text}"`, 'write IPv6 addresses in brackets');
-  return text;
+/** Throws AppError unless it is `host:port` or ON_GATEWAY. */
+export function eventTarget(place: string, text: string): string {
+  if (text === ON_GATEWAY || isEndpoint(text)) return text;
+  throw configError(place, `expected HOST:PORT, got "${text}"`, 'write IPv6 addresses in brackets');
 }
 
-function checkedLogUrl(text: string, place: string): string {
+/** Throws AppError unless it is `tcp://host:port`, `udp://host:port` or ON_GATEWAY. */
+export function logTarget(place: string, text: string): string {
   const match = /^(tcp|udp):\/\/([^/?#]+)\/?$/.exec(text);
-  if (!match || !isEndpoint(match[2] as string))
-    throw configError(place, `expected tcp://HOST:PORT or udp://HOST:PORT, got "${text}"`);
-  return text;
-}
-
-function readFile(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const kind = code === 'ENOENT' ? 'not_found' : code === 'EACCES' ? 'permission' : 'io';
-    throw new AppError(kind, `${path}: ${code ?? message}`, { cause: error });
-  }
+  if (text === ON_GATEWAY || (match && isEndpoint(match[2] as string))) return text;
+  throw configError(place, `expected tcp://HOST:PORT or udp://HOST:PORT, got "${text}"`);
 }

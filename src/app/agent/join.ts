@@ -58,9 +58,13 @@ export interface JoinedMachine {
   /** Resolves with the reason when everything is taken down. */
   readonly ended: Promise<string>;
   status(): MachineStatus;
+  /** Applies what is another than before and can change; the session lives on. Resolves to what went wrong with the firewall. */
+  reconfigure(next: LiveJoin): Promise<AppError | undefined>;
   /** Idempotent. */
   stop(reason: string): Promise<void>;
 }
+
+export type LiveJoin = Pick<JoinOptions, 'inputs' | 'settings' | 'trust'>;
 
 /** How often it is looked at whether the link still counts as connected. */
 const CONNECTION_CHECK_MS = 5_000;
@@ -68,7 +72,7 @@ const CONNECTION_CHECK_MS = 5_000;
 /** Rejects when the interface cannot be had; a gateway that does not answer is asked again for ever. */
 export async function joinGateway(options: JoinOptions): Promise<JoinedMachine> {
   const { settings, logger, place = HERE } = options;
-  const hooks = new Hooks({ onUp: settings.onUp, onDown: settings.onDown, logger });
+  const hooks = new Hooks(settings, logger);
   const firewall = settings.opensFirewall
     ? new FirewallOpening(settings.interfaceName, systemNft)
     : undefined;
@@ -108,14 +112,15 @@ export async function joinGateway(options: JoinOptions): Promise<JoinedMachine> 
     connected: machine.connected,
     ended,
     status: () => (machine as Machine).status(),
+    reconfigure: (next) => (machine as Machine).reconfigure(next),
     stop: (reason) => served.stop(reason),
   };
 }
 
 class Machine {
-  readonly #options: JoinOptions;
+  #options: JoinOptions;
   readonly #hooks: Hooks;
-  readonly #firewall: FirewallOpening | undefined;
+  #firewall: FirewallOpening | undefined;
   readonly #overlay: Overlay;
   readonly #link: GatewayLink;
   readonly #services: OverlayServices;
@@ -148,7 +153,7 @@ class Machine {
       settings: linkSettingsIn(options.place ?? HERE),
       logger,
     });
-    this.#services = new OverlayServices({ exposed: settings.exposed, inputs, logger });
+    this.#services = new OverlayServices({ exposed: settings.exposed, inputs }, logger);
     this.#link = new GatewayLink({
       target: url,
       request: {
@@ -174,7 +179,8 @@ class Machine {
     });
     this.#network = new NetworkWatch(settings.interfaceName, fdWatcher, (state) => {
       logger.log('info', 'network_changed', { hasNetwork: state.hasNetwork });
-      this.#link.networkChanged(state.hasNetwork || isOnThisMachine(url.host));
+      const { host } = this.#options.inputs.source.url;
+      this.#link.networkChanged(state.hasNetwork || isOnThisMachine(host));
     });
     this.#connectionCheck = setInterval(() => this.#checkConnection(), CONNECTION_CHECK_MS);
   }
@@ -182,6 +188,36 @@ class Machine {
   start(): void {
     const { host } = this.#options.inputs.source.url;
     this.#link.agent.start(this.#network.state.hasNetwork || isOnThisMachine(host));
+  }
+
+  async reconfigure(next: LiveJoin): Promise<AppError | undefined> {
+    const before = this.#options;
+    const { inputs, settings, trust } = next;
+    this.#options = { ...before, ...next };
+    this.#hooks.commands = settings;
+    if (JSON.stringify(settings.caFiles) !== JSON.stringify(before.settings.caFiles)) {
+      this.#link.setDialOptions(trustingDialOptions(trust, before.proxies));
+    }
+    const { url } = inputs.source;
+    if (JSON.stringify(url) !== JSON.stringify(before.inputs.source.url)) {
+      this.#link.retarget(url, url.joinToken);
+    }
+    await this.#services.reconfigure({ exposed: settings.exposed, inputs });
+    return this.#setFirewall(settings);
+  }
+
+  async #setFirewall({ opensFirewall, interfaceName }: JoinSettings): Promise<AppError | undefined> {
+    if (opensFirewall === (this.#firewall !== undefined)) return undefined;
+    try {
+      const opening = this.#firewall ?? new FirewallOpening(interfaceName, systemNft);
+      if (opensFirewall) await opening.open();
+      else await opening.close();
+      this.#firewall = opensFirewall ? opening : undefined;
+      return undefined;
+    } catch (error) {
+      if (error instanceof AppError) return error;
+      throw error;
+    }
   }
 
   /** Says good-bye while the link still works. */

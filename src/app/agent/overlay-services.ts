@@ -17,10 +17,10 @@ import { LogSender, parseLogTarget } from './log-sender.ts';
 import { addressEvent, EventSender, statusEvent } from './machine-events.ts';
 import { addressOf, serverAddressOf } from './overlay.ts';
 
-export interface OverlayServicesOptions {
+/** What is offered and sent. */
+export interface OverlayOffer {
   readonly exposed: readonly ExposedService[];
   readonly inputs: Pick<JoinInputs, 'eventSink' | 'kernelLogs'>;
-  readonly logger: Logger;
 }
 
 export interface PublishedService extends ExposedService {
@@ -33,24 +33,49 @@ export interface PublishedService extends ExposedService {
 const DRAIN_TIMEOUT_MS = 2_000;
 
 export class OverlayServices {
-  readonly #options: OverlayServicesOptions;
-  readonly #events: EventSender | undefined;
+  readonly #logger: Logger;
+  #offer: OverlayOffer;
+  #events: EventSender | undefined;
   #publishers: readonly { readonly service: ExposedService; readonly publisher: Publisher }[] = [];
   #logs: readonly LogSender[] = [];
   #link: Link | undefined;
   #isOnline = false;
   #serial: Promise<void> = Promise.resolve();
 
-  constructor(options: OverlayServicesOptions) {
-    this.#options = options;
-    if (options.inputs.eventSink === undefined) return;
-    this.#events = new EventSender({
-      clock: systemClock,
-      random: systemRandom,
-      logger: options.logger,
-      deliver: (event, signal) => publishEvent(this.#sink(), event, { proxies: {} }, signal),
-    });
-    this.#events.publish(statusEvent('BOOTING', false));
+  constructor(offer: OverlayOffer, logger: Logger) {
+    this.#offer = offer;
+    this.#logger = logger;
+    this.#openEvents();
+    this.#events?.publish(statusEvent('BOOTING', false));
+  }
+
+  /** Touches what is another than before. */
+  async reconfigure(offer: OverlayOffer): Promise<void> {
+    const before = this.#offer;
+    this.#offer = offer;
+    if (offer.inputs.eventSink !== before.inputs.eventSink) {
+      this.#events?.close();
+      this.#openEvents();
+      if (this.#isOnline) this.#events?.publish(statusEvent('RUNNING', true));
+      this.#events?.setOnline(this.#isOnline);
+    }
+    if (JSON.stringify(offer.inputs.kernelLogs) !== JSON.stringify(before.inputs.kernelLogs))
+      this.#openLogs();
+    const link = this.#link;
+    if (link) this.#serial = this.#serial.then(() => this.#publish(link, formatAddress(addressOf(link))));
+    await this.#serial;
+  }
+
+  #openEvents(): void {
+    this.#events =
+      this.#offer.inputs.eventSink === undefined
+        ? undefined
+        : new EventSender({
+            clock: systemClock,
+            random: systemRandom,
+            logger: this.#logger,
+            deliver: (event, signal) => publishEvent(this.#sink(), event, { proxies: {} }, signal),
+          });
   }
 
   get published(): readonly PublishedService[] {
@@ -66,7 +91,10 @@ export class OverlayServices {
     if (!isNewServer && before.nodeAddressPrefix === link.nodeAddressPrefix) return;
     const address = formatAddress(addressOf(link));
     this.#events?.publish(addressEvent(hostname(), [address]));
-    this.#serial = this.#serial.then(() => this.#publish(link, address));
+    this.#serial = this.#serial.then(async () => {
+      await this.#unpublish(() => true);
+      await this.#publish(link, address);
+    });
   }
 
   /** Whether the gateway can be reached. */
@@ -84,11 +112,11 @@ export class OverlayServices {
     this.#events?.close();
     for (const log of this.#logs) log.close();
     await this.#serial;
-    await Promise.all(this.#publishers.map(({ publisher }) => publisher.close()));
+    await this.#unpublish(() => true);
   }
 
   #sink(): { host: string; port: number; isPlaintext: true } {
-    const { eventSink } = this.#options.inputs;
+    const { eventSink } = this.#offer.inputs;
     if (eventSink === undefined || eventSink === ON_GATEWAY)
       return { host: this.#link?.serverAddress ?? '', port: EVENT_SINK_PORT, isPlaintext: true };
     const colon = eventSink.lastIndexOf(':');
@@ -97,8 +125,10 @@ export class OverlayServices {
   }
 
   #openLogs(): void {
-    const { inputs, logger } = this.#options;
+    const { inputs } = this.#offer;
+    const logger = this.#logger;
     for (const log of this.#logs) log.close();
+    if (!this.#link) return;
     this.#logs = inputs.kernelLogs.map((url) => {
       const target = parseLogTarget(
         url === ON_GATEWAY ? `tcp://[${this.#link?.serverAddress ?? ''}]:${LOG_RECEIVER_PORT}` : url,
@@ -108,14 +138,25 @@ export class OverlayServices {
     for (const log of this.#logs) log.setOnline(this.#isOnline);
   }
 
+  async #unpublish(isMeant: (service: ExposedService) => boolean): Promise<void> {
+    const meant = this.#publishers.filter(({ service }) => isMeant(service));
+    this.#publishers = this.#publishers.filter((each) => !meant.includes(each));
+    await Promise.all(meant.map(({ publisher }) => publisher.close()));
+  }
+
+  /** Services that stay keep their connections. */
   async #publish(link: Link, address: string): Promise<void> {
-    const { exposed, logger } = this.#options;
-    await Promise.all(this.#publishers.map(({ publisher }) => publisher.close()));
-    this.#publishers = exposed.map((service) => ({
-      service,
-      publisher: new Publisher({ service, caller: serverAddressOf(link), logger }),
-    }));
-    for (const { service, publisher } of this.#publishers) {
+    const { exposed } = this.#offer;
+    const logger = this.#logger;
+    await this.#unpublish((service) => !exposed.some((wanted) => isSameService(wanted, service)));
+    const fresh = exposed
+      .filter((wanted) => !this.#publishers.some(({ service }) => isSameService(wanted, service)))
+      .map((service) => ({
+        service,
+        publisher: new Publisher({ service, caller: serverAddressOf(link), logger }),
+      }));
+    this.#publishers = [...this.#publishers, ...fresh];
+    for (const { service, publisher } of fresh) {
       try {
         await publisher.listen(address);
         logger.log('info', 'service_exposed', {
@@ -130,6 +171,10 @@ export class OverlayServices {
       }
     }
   }
+}
+
+function isSameService(a: ExposedService, b: ExposedService): boolean {
+  return a.port === b.port && a.targetHost === b.targetHost && a.targetPort === b.targetPort;
 }
 
 function openKernelLog(take: (line: string) => boolean): KernelLogReader {

@@ -1,12 +1,13 @@
 /** Running programs tell about themselves on a Unix socket each: who connects is sent one JSON object. */
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, extname, join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import { STATE_DIRECTORY } from '../undo-store.ts';
 
 const SUFFIX = '.status';
 const ANSWER_TIMEOUT_MS = 5_000;
+const MAX_CONNECTIONS = 16;
 const MAX_ANSWER: number = 4 << 20;
 
 export function statusPath(name: string, directory: string = STATE_DIRECTORY): string {
@@ -19,7 +20,6 @@ export interface StatusSocket {
 
 /** Only root can connect. A socket that a killed process left behind is taken over; a live one is AppError `in_use`. */
 export async function openStatusSocket(path: string, answer: () => object): Promise<StatusSocket> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   if (existsSync(path)) {
     const isLive = await askStatus(path).then(
       () => true,
@@ -30,12 +30,22 @@ export async function openStatusSocket(path: string, answer: () => object): Prom
         hint: '"culvert status" shows it; --interface chooses another name',
       });
     }
-    rmSync(path, { force: true });
   }
+  return serveAnswers(path, answer);
+}
+
+/** Whoever connects is sent one JSON object. Only root can. Takes the place of whatever is there. */
+export async function serveAnswers(
+  path: string,
+  answer: () => object | Promise<object>,
+): Promise<StatusSocket> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  rmSync(path, { force: true });
   const server = createServer((socket) => {
     socket.on('error', () => {});
-    socket.end(`${JSON.stringify(answer())}\n`);
+    void Promise.resolve(answer()).then((value) => socket.end(`${JSON.stringify(value)}\n`));
   });
+  server.maxConnections = MAX_CONNECTIONS;
   await listen(server, path);
   chmodSync(path, 0o600);
   return {
@@ -55,10 +65,10 @@ function listen(server: Server, path: string): Promise<void> {
   });
 }
 
-/** What the program behind the socket says. Rejects with AppError when nobody answers. */
-export function askStatus(path: string): Promise<unknown> {
+/** What the program behind the socket says. Rejects with AppError when nobody answers in time. */
+export function askStatus(path: string, timeoutMs: number = ANSWER_TIMEOUT_MS): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const name = basename(path, SUFFIX);
+    const name = basename(path, extname(path));
     const fail = (reason: string, cause?: unknown) => {
       socket.destroy();
       reject(new AppError('not_found', `${name} is not running: ${reason}`, { cause }));
@@ -66,7 +76,7 @@ export function askStatus(path: string): Promise<unknown> {
     const socket = connect(path);
     const chunks: Buffer[] = [];
     let size = 0;
-    socket.setTimeout(ANSWER_TIMEOUT_MS, () => fail('no answer'));
+    socket.setTimeout(timeoutMs, () => fail('no answer'));
     socket.on('data', (chunk: Buffer) => {
       chunks.push(chunk);
       size += chunk.length;

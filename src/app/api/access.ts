@@ -7,8 +7,9 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { join } from 'node:path';
 import { AppError } from '../../core/errors.ts';
 import type { Random } from '../../core/random.ts';
-import { BearerToken, readOwnFile } from '../http/bearer-token.ts';
+import { BearerToken, MIN_LENGTH } from '../http/bearer-token.ts';
 import { isLocalHost } from '../http/host-check.ts';
+import { readOwnFile, readSecretFile } from '../secret-file.ts';
 
 export const TOKEN_FILE = 'http-token';
 const TOKEN_BYTES = 32;
@@ -48,6 +49,11 @@ export class AdminToken extends BearerToken {
       });
     }
     return new AdminToken(text);
+  }
+
+  /** One that somebody else keeps. `place` is the flag or key, for the error. */
+  static override ofFile(path: string, place: string): AdminToken {
+    return new AdminToken(readSecretFile(path, place, MIN_LENGTH));
   }
 
   /** For the operator's eyes: shown on a terminal, never logged. */

@@ -27,7 +27,9 @@ export interface GatewayApiServer {
   readonly address: ListenAddress;
   /** Of the page. */
   readonly url: string;
-  readonly server: ApiServer;
+  /** For new connections from now on. */
+  setCertificate(pair: TlsPair): void;
+  close(): Promise<void>;
 }
 
 /** Watchers are told this often what has changed, and at most a thirtieth of the time is spent on that. */
@@ -64,7 +66,12 @@ export async function serveGatewayApi(options: GatewayApiOptions): Promise<Gatew
   if (!isLoopback(address.host) && !options.tls) {
     logger.log('warn', 'http_exposed', { address: text, reason: 'not a loopback address, and no TLS' });
   }
-  return { address, url: pageUrl(address, options.tls !== undefined), server };
+  return {
+    address,
+    url: pageUrl(address, options.tls !== undefined),
+    setCertificate: (pair) => server.setCertificate(pair),
+    close: () => server.close(),
+  };
 }
 
 /** One that a browser on this machine can open. */

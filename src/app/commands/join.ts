@@ -1,66 +1,39 @@
 import type { Command } from 'commander';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { silentLogger } from '../../core/log.ts';
 import { systemRandom } from '../../core/random.ts';
 import { readProxySettings } from '../../link/proxy.ts';
-import { DEFAULT_STREAMS, type JoinFlags, readJoinFlags, STATE_DIRECTORY } from '../agent/join-settings.ts';
-import { type JoinInputs, readJoinInputs } from '../agent/join-sources.ts';
+import { type JoinSettings, joinSettings } from '../agent/join-settings.ts';
 import { type JoinedMachine, joinGateway } from '../agent/join.ts';
 import { loadIdentity } from '../agent/machine-identity.ts';
+import { joinReload } from '../agent/reload.ts';
+import { JOIN_KIND, JOIN_SETTINGS, type JoinOrder, readJoinOrder } from '../agent/settings.ts';
 import { TrustStore } from '../agent/trust.ts';
-import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
+import { mutedLog, openLog } from '../cli-log.ts';
+import { addConfigOption, SYSTEM_FILE } from '../config/config-file.ts';
+import { addSettings } from '../config/setting.ts';
+import { ownSources, type Sources } from '../config/sources.ts';
 import { detach, type Starter, takeStarter } from '../daemonize.ts';
+import { serveReload } from '../reload-socket.ts';
 import { reportError } from '../report-error.ts';
 import { announce, serviceManager } from '../sd-notify.ts';
-import { stopOnSignals } from '../serve-device.ts';
+import { stopOnSignals } from '../signals.ts';
 
-interface JoinCommandFlags extends JoinFlags, LogFlags {
+interface JoinCommandFlags {
+  readonly config?: string;
   readonly detach?: true;
 }
 
 /** A gateway that is away keeps nobody's boot waiting for longer. */
 const DETACH_AFTER_MS = 30_000;
 
-const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
-
 /** `culvert join URL`: the machine's side of SideroLink. */
 export function configureJoin(command: Command): void {
-  addLogFlags(command)
+  addConfigOption(
+    command,
+    `a YAML file with a ${JOIN_KIND}, a SideroLinkConfig or both; a Talos config will do`,
+  );
+  addSettings(command, JOIN_SETTINGS)
     .argument('[url]', 'what the gateway printed: https://gateway.example/?jointoken=TOKEN')
-    .option(
-      '--config <file>',
-      'YAML documents: SideroLinkConfig, EventSinkConfig, KmsgLogConfig; a Talos config will do',
-    )
-    .option(
-      '--kernel-args [file]',
-      'read siderolink.api= from a kernel command line (default: /proc/cmdline)',
-    )
-    .option(
-      '--transport <kind>',
-      'auto: UDP first, the tunnel when UDP does not answer; udp; grpc (default: auto)',
-    )
-    .option(
-      '--streams <count>',
-      `streams in the tunnel, with gateways that know more than one (default: ${DEFAULT_STREAMS})`,
-    )
-    .option(
-      '--interface <name>',
-      'name of the interface (default: siderolink, siderolinktun with --transport grpc)',
-    )
-    .option('--ca <file>', 'trust the certificates of this PEM file too; may be repeated', collect)
-    .option('--state <dir>', `where UUID and unique token are kept (default: ${STATE_DIRECTORY})`)
-    .option('--uuid <uuid>', "the machine's UUID (default: the kept one, that of the firmware, a new one)")
-    .option('--key-file <file>', 'keep the WireGuard key here; without it each start has a new one')
-    .option(
-      '--expose <[port=]host:port>',
-      'publish a TCP service on the overlay address only; may be repeated',
-      collect,
-    )
-    .option('--open-firewall', 'accept what comes over the interface in nftables, until it goes down')
-    .option('--kmsg [url]', "send kernel log lines (default: to the gateway's tcp port 8092)")
-    .option('--events [host:port]', "send life cycle events (default: to the gateway's port 8090)")
-    .option('--on-up <command>', 'run when the gateway answers')
-    .option('--on-down <command>', 'run when it does not any more')
     .option('-d, --detach', 'return when connected, or after 30 s, and go on in the background')
     .addHelpText(
       'after',
@@ -78,18 +51,23 @@ Examples:
 Hooks find CULVERT_EVENT, CULVERT_INTERFACE, CULVERT_ADDRESS, CULVERT_SERVER_ADDRESS, CULVERT_TRANSPORT, CULVERT_GATEWAY and
 CULVERT_UUID in their environment.
 
-Environment: HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, WG_LOG_FILE`,
+Everything can also stand in a file (examples/config.yaml has every key) or in the environment. Flags count before the environment,
+that before the file, ${SYSTEM_FILE} where it exists. "culvert check FILE" says what is in effect; "culvert reload INTERFACE", and
+SIGHUP to a program without a terminal, apply what has changed in it and keep the session.
+
+Environment: CULVERT_JOIN_URL, CULVERT_JOIN_TOKEN, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, WG_LOG_FILE`,
     )
     .action(async (url: string | undefined, flags: JoinCommandFlags) => {
       const starter = takeStarter(process.env);
-      const inputs = readJoinInputs(url, flags);
+      const sources = joinSources(command, url, flags.config);
+      const order = readJoinOrder(sources);
+      const settings = joinSettings(order.settings, order.inputs.source.url.wantsTunnel);
       if (flags.detach === true && !starter) {
-        readJoinFlags(flags, inputs.source.url.wantsTunnel);
         await detach();
         return;
       }
       try {
-        await run(inputs, flags, starter);
+        await run(order, settings, sources, starter);
       } catch (error) {
         if (!starter) throw error;
         starter.failed(reportError(error, 'culvert', process.env).text);
@@ -98,12 +76,24 @@ Environment: HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE, WG_LOG_FILE`,
     });
 }
 
-async function run(inputs: JoinInputs, flags: JoinCommandFlags, starter: Starter | undefined): Promise<void> {
-  const settings = readJoinFlags(flags, inputs.source.url.wantsTunnel);
+function joinSources(command: Command, url: string | undefined, config: string | undefined): Sources {
+  const sources = ownSources(command, JOIN_SETTINGS, config);
+  if (url === undefined) return sources;
+  return { ...sources, flags: new Map([...sources.flags, ['url', { texts: [url], place: 'join URL' }]]) };
+}
+
+async function run(
+  order: JoinOrder,
+  settings: JoinSettings,
+  sources: Sources,
+  starter: Starter | undefined,
+): Promise<void> {
+  const { inputs } = order;
   const service = serviceManager(process.env);
   // A daemon's standard error is closed, so it logs to WG_LOG_FILE or not at all.
   const isMute = starter !== undefined && (process.env['WG_LOG_FILE'] ?? '') === '';
-  const logger = isMute ? silentLogger : cliLogger(flags, settings.interfaceName);
+  const log = isMute ? mutedLog : openLog(order.settings.values, settings.interfaceName);
+  const { logger } = log;
   const warn = (text: string) => {
     const line = `culvert: warning: ${text}\n`;
     if (starter) starter.note(line);
@@ -122,7 +112,11 @@ async function run(inputs: JoinInputs, flags: JoinCommandFlags, starter: Starter
     proxies: readProxySettings(process.env),
     logger,
   });
-  stopOnSignals(machine);
+  const reload = joinReload({ order, read: () => readJoinOrder(sources), machine, log });
+  const reloadSocket = await serveReload(settings.interfaceName, reload);
+  void machine.ended.then(() => reloadSocket.close());
+  // What went wrong is in the log.
+  stopOnSignals(machine, () => void reload().catch(() => {}));
   // A gateway that does not answer yet is asked again: that is serving, too.
   announce(service, `${settings.interfaceName} is up`);
   if (starter) await letGo(starter, machine);

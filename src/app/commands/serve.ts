@@ -4,93 +4,39 @@ import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { AppError } from '../../core/errors.ts';
 import { systemRandom } from '../../core/random.ts';
-import { parseRelayTarget } from '../../link/relay-server.ts';
-import { addLogFlags, cliLogger, hushed, type LogFlags } from '../cli-log.ts';
+import { hushed, openLog } from '../cli-log.ts';
+import { addConfigOption, SYSTEM_FILE } from '../config/config-file.ts';
+import { addSettings } from '../config/setting.ts';
+import { ownSources, type Sources } from '../config/sources.ts';
 import { standardScreen } from '../demo/screen.ts';
 import { type FirstRun, showFirstRun } from '../first-run/first-run.ts';
 import { createMemoryGuest, createProcessGuest } from '../first-run/guests.ts';
-import {
-  bracketed,
-  type GatewayConfig,
-  readServeFlags,
-  SERVE_DEFAULTS,
-  type ServeFlags,
-} from '../gateway/config.ts';
+import { bracketed, firstToken, type GatewayConfig, gatewayConfig } from '../gateway/config.ts';
 import { isLackOfRights, openGateway, type OpenOptions } from '../gateway/open.ts';
 import { ownAddress } from '../gateway/own-address.ts';
 import { formatJoin, formatSummary, gatewaySummary } from '../gateway/print-out.ts';
+import { gatewayReload } from '../gateway/reload.ts';
 import type { RunningGateway } from '../gateway/run.ts';
-import { ENDING_SIGNALS, stopOnSignals } from '../gateway/signals.ts';
+import { readServeSettings, SERVE_KIND, SERVE_SETTINGS } from '../gateway/settings.ts';
 import { formatRelayHint, loadRelayToken } from '../relay/relay-token.ts';
 import { invocation } from '../invocation.ts';
 import { reportError } from '../report-error.ts';
 import { announce, serviceManager } from '../sd-notify.ts';
+import { ENDING_SIGNALS, stopOnSignals } from '../signals.ts';
 import { ownSurroundings, prepareStateDirectory, stateDirectory } from '../state-directory.ts';
 import { formatPairs } from '../table.ts';
 import { version } from '../version.ts';
 
-interface ServeCommandFlags extends ServeFlags, LogFlags {
-  readonly relayTo?: string;
+interface ServeCommandFlags {
+  readonly config?: string;
   /** The guided first run. */
   readonly demo?: boolean;
 }
 
 /** `culvert serve`, which is also `npm start`. */
 export function configureServe(command: Command): void {
-  addLogFlags(
-    command
-      .option(
-        '--state <dir>',
-        'keys, tokens and machines (root: /var/lib/culvert, else the XDG state directory)',
-      )
-      .option('--listen <[address]:port>', 'gRPC API', SERVE_DEFAULTS.listen)
-      .option('--advertise <url>', 'where machines find the API (default: the address of this machine)')
-      .option('--tls-cert <file>', 'certificate chain, PEM; read again when it changes')
-      .option('--tls-key <file>', 'its key, PEM')
-      .option('--wg-listen <port>', 'WireGuard UDP port', SERVE_DEFAULTS.wgListen)
-      .option(
-        '--wg-endpoint <host:port>',
-        'where machines find WireGuard, preferred first; may be repeated (default: host of --advertise)',
-        collect,
-      )
-      .option(
-        '--tunnel <mode>',
-        'WireGuard in gRPC: hint (as the machine asks), forced, forbidden',
-        SERVE_DEFAULTS.tunnel,
-      )
-      .option(
-        '--accept <mode>',
-        'auto, or manual: new machines wait for "culvert machines accept"',
-        SERVE_DEFAULTS.accept,
-      )
-      .option(
-        '--join-tokens-mode <mode>',
-        'strict, legacy-allowed or legacy, as in Omni',
-        SERVE_DEFAULTS.joinTokensMode,
-      )
-      .option('--machine-limit <n>', 'most machines')
-      .option('--rate-limit <n>', 'Provision calls a second from one address', SERVE_DEFAULTS.rateLimit)
-      .option('--bandwidth-limit <mbit/s>', 'of all machines together')
-      .option('--machine-bandwidth <mbit/s>', 'of each machine')
-      .option('--event-port <port>', 'event sink on the overlay address, or none', SERVE_DEFAULTS.eventPort)
-      .option('--log-port <port>', 'kernel logs on the overlay address, or none', SERVE_DEFAULTS.logPort)
-      .option(
-        '--metrics-listen <[address]:port>',
-        '/metrics, /healthz, /readyz; or none',
-        SERVE_DEFAULTS.metricsListen,
-      )
-      .option(
-        '--metrics-token-file <file>',
-        'whoever reads the metrics shows this token (Authorization: Bearer); a must beyond loopback',
-      )
-      .option('--http <[address]:port>', 'HTTP API and status page; or none', SERVE_DEFAULTS.http)
-      .option(
-        '--no-last-endpoint',
-        'after a restart wait for machines instead of calling them where they were',
-      )
-      .option('--interface <name>', 'of the overlay', SERVE_DEFAULTS.interface)
-      .option('--relay-to <udp://host:port>', 'let "culvert relay" reach this WireGuard server'),
-  )
+  addConfigOption(command, `a YAML file with a ${SERVE_KIND}`);
+  addSettings(command, SERVE_SETTINGS)
     .addOption(new Option('--demo', 'let two machines of its own join').hideHelp())
     .addOption(new Option('--no-demo').hideHelp())
     .addHelpText(
@@ -104,15 +50,15 @@ Examples:
   sudo culvert serve --tunnel forced        for sites that let no UDP through
   sudo culvert serve --relay-to udp://10.0.0.1:51820        any WireGuard client, with "culvert relay" at its side
 
+Everything can also stand in a file (examples/config.yaml has every key) or in the environment. Flags count before the environment,
+that before the file, ${SYSTEM_FILE} where it exists. "culvert check FILE" says what is in effect; "culvert reload", and SIGHUP to
+a gateway without a terminal, apply what has changed in it and keep every session.
+
 Needs no configuration: makes a key and a join token at its first start and prints how to join.
 "culvert token show" prints that again, "culvert machines ls" who has joined. docs/GATEWAY.md has the rest.
 Environment: CULVERT_JOIN_TOKEN (the first token, at the first start)`,
     )
-    .action((flags: ServeCommandFlags) => serve(flags));
-}
-
-function collect(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
+    .action((flags: ServeCommandFlags) => serve(flags, ownSources(command, SERVE_SETTINGS, flags.config)));
 }
 
 /** The state directory is named where the commands would look for another. */
@@ -127,31 +73,43 @@ function nextSteps(directory: string): string {
   return `\n${formatPairs(steps)}`;
 }
 
-async function serve(flags: ServeCommandFlags): Promise<void> {
+async function serve({ demo }: ServeCommandFlags, sources: Sources): Promise<void> {
   // Whatever is made from here on is nobody else's to read.
   process.umask(0o077);
-  const config = readServeFlags(flags, ownAddress);
-  const target = flags.relayTo === undefined ? undefined : parseRelayTarget(flags.relayTo, '--relay-to');
-  const isDemo = flags.demo === true;
+  const read = () => readServeSettings(sources);
+  const settings = read();
+  const { values } = settings;
+  const config = gatewayConfig(settings, ownAddress);
+  const isDemo = demo === true;
   let isOnScreen = isDemo;
-  const directory = chooseStateDirectory(flags);
-  const relayToken = target && loadRelayToken(directory, systemRandom);
+  const directory = chooseStateDirectory(values.state, isDemo);
+  const relayToken = values.relayTo && loadRelayToken(directory, systemRandom);
+  const log = openLog(values, config.interfaceName);
+  const reload = gatewayReload({ settings, read, directory, log });
   const options: Omit<OpenOptions, 'overlay'> = {
     config,
     stateDirectory: directory,
-    relay: target && relayToken !== undefined ? { target, token: relayToken } : undefined,
-    initialToken: process.env['CULVERT_JOIN_TOKEN'] || undefined,
-    logger: hushed(cliLogger(flags, config.interfaceName), () => isOnScreen),
+    relay:
+      values.relayTo && relayToken !== undefined
+        ? { target: values.relayTo.target, token: relayToken }
+        : undefined,
+    initialToken: () => firstToken(settings),
+    reload,
+    logger: hushed(log.logger, () => isOnScreen),
   };
   const { gateway, overlay } = await open(options, isDemo);
   const service = serviceManager(process.env);
   let firstRun: FirstRun | undefined;
-  stopOnSignals({
-    stop: async (reason) => {
-      await firstRun?.close();
-      await gateway.stop(reason);
+  stopOnSignals(
+    {
+      stop: async (reason) => {
+        await firstRun?.close();
+        await gateway.stop(reason);
+      },
     },
-  });
+    // What went wrong is in the log.
+    () => void reload(gateway).catch(() => {}),
+  );
   announce(service, `serves ${config.interfaceName}`);
   process.stdout.write(formatSummary(gatewaySummary(gateway, config, directory, version())));
   firstRun = isDemo ? await tryFirstRun(gateway, config, overlay) : undefined;
@@ -159,7 +117,7 @@ async function serve(flags: ServeCommandFlags): Promise<void> {
   const showsJoin = gateway.isFirstStart || process.stdout.isTTY || isDemo;
   if (showsJoin) process.stdout.write(`\n${formatJoin(gateway.admin.join(undefined, false))}`);
   if (relayToken !== undefined)
-    process.stdout.write(`\n${formatRelayHint(config.apiUrl, relayToken, flags.relayTo ?? '')}`);
+    process.stdout.write(`\n${formatRelayHint(config.apiUrl, relayToken, values.relayTo?.text ?? '')}`);
   process.stdout.write(nextSteps(directory));
   isOnScreen = false;
   const reason = await gateway.ended;
@@ -168,14 +126,14 @@ async function serve(flags: ServeCommandFlags): Promise<void> {
 }
 
 /** As `npm start`, one that goes with the process will do where no other can be had. */
-function chooseStateDirectory({ state, demo }: ServeCommandFlags): string {
+function chooseStateDirectory(state: string | undefined, isDemo: boolean): string {
   const surroundings = ownSurroundings();
   const directory = stateDirectory(state, surroundings);
   try {
     prepareStateDirectory(directory, surroundings.uid);
     return directory;
   } catch (error) {
-    if (demo !== true || state !== undefined || !isLackOfRights(error)) throw error;
+    if (!isDemo || state !== undefined || !isLackOfRights(error)) throw error;
     const temporary = mkdtempSync(join(tmpdir(), 'culvert-'));
     process.once('exit', () => rmSync(temporary, { recursive: true, force: true }));
     return temporary;

@@ -3,7 +3,7 @@ import { AppError } from '../../core/errors.ts';
 import { cliLogger } from '../cli-log.ts';
 import { AGENT_DEFAULTS, readAgentFlags } from '../gateway/agent-flags.ts';
 import { startAgentMode } from '../gateway/agent-mode.ts';
-import { ENDING_SIGNALS, stopOnSignals } from '../gateway/signals.ts';
+import { ENDING_SIGNALS, stopOnSignals } from '../signals.ts';
 import { printable } from '../table.ts';
 
 /** `culvert siderolink-agent`: takes the place of siderolink-agent and of `talosctl siderolink-launch`. */

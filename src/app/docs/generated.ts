@@ -1,4 +1,5 @@
-/** The files under docs/ that are made from the program, by their names. */
+/** The files that are made from the program, by their names. */
+import { configReference, exampleFile } from '../config/example.ts';
 import { allCommands } from '../cli.ts';
 import { USAGE } from '../culvert-go.ts';
 import { version } from '../version.ts';
@@ -12,5 +13,7 @@ export async function generatedDocs(): Promise<ReadonlyMap<string, string>> {
     ['docs/man/culvert.1', culvertPage(program, version())],
     ['docs/man/culvert-go.1', culvertGoPage(USAGE, version())],
     ['docs/reference/cli.md', reference(program)],
+    ['docs/reference/config.md', configReference()],
+    ['examples/config.yaml', exampleFile()],
   ]);
 }

@@ -8,9 +8,12 @@ import { systemRandom } from '../../core/random.ts';
 import { PrivateKey } from '../../noise/keys.ts';
 import { NetworkNamespace } from '../../sys/namespace.ts';
 import { joinGateway, type JoinedMachine } from '../agent/join.ts';
-import { readJoinFlags } from '../agent/join-settings.ts';
+import { joinSettings } from '../agent/join-settings.ts';
 import { readJoinInputs } from '../agent/join-sources.ts';
+import { JOIN_SETTINGS } from '../agent/settings.ts';
 import { TrustStore } from '../agent/trust.ts';
+import { readSettings } from '../config/effective.ts';
+import { givenTexts } from '../config/given.ts';
 import { answerCalls } from '../demo/calls.ts';
 import type { MachineTransport } from '../gateway/admin-views.ts';
 
@@ -33,8 +36,11 @@ answerCalls<MachineCalls>(
       const place = NetworkNamespace.create();
       namespace = place;
       machine = await joinGateway({
-        inputs: readJoinInputs(url, {}),
-        settings: readJoinFlags({ transport, interface: interfaceName }, false),
+        inputs: readJoinInputs({ url }),
+        settings: joinSettings(
+          readSettings(JOIN_SETTINGS, givenTexts(JOIN_SETTINGS, { transport, interface: interfaceName })),
+          false,
+        ),
         identity: {
           uuid,
           // The same at every run, so that it is the same machine.

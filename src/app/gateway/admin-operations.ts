@@ -4,6 +4,7 @@
  */
 import { nearest, usageError } from '../../core/errors.ts';
 import type { EntryKind } from '../../link/journal.ts';
+import type { ReloadReport } from '../config/reload.ts';
 import type { Admin } from './admin.ts';
 import {
   type EntryView,
@@ -18,6 +19,7 @@ import {
 /** Inputs and outputs of all operations. */
 export interface AdminOperations {
   status: { input: object; output: StatusView };
+  reload: { input: object; output: ReloadReport };
   'machines.list': {
     input: object;
     output: { readonly machines: MachineView[]; readonly denied: readonly string[] };
@@ -71,6 +73,7 @@ type Handlers = {
 
 const HANDLERS: Handlers = {
   status: (admin) => admin.status(),
+  reload: (admin) => admin.reload(),
   'machines.list': (admin) => ({ machines: admin.machines(), denied: admin.denied() }),
   'machines.show': (admin, input) => admin.machine(input.text('machine')),
   'machines.accept': async (admin, input) => (await admin.accept(input.text('machine'))) ?? null,

@@ -16,6 +16,7 @@ import {
 import type { StoreChange } from '../../link/records.ts';
 import type { Registry } from '../../link/registry.ts';
 import { findToken, newToken, type NewToken, revokeToken } from '../../link/token-admin.ts';
+import type { ReloadReport } from '../config/reload.ts';
 import { AdminReader } from './admin-reader.ts';
 import {
   isMember,
@@ -36,11 +37,13 @@ export interface AdminParts {
   readonly live: () => LiveLookup;
   readonly clock: Clock;
   readonly random: Random;
-  readonly join: JoinBase;
+  readonly join: () => JoinBase;
   /** What is known beyond the machines. */
   readonly status: () => Omit<StatusView, 'machines'>;
   /** A machine is gone for good: its limits and counters may go too. */
   readonly onForgotten: (machine: string) => void;
+  /** Reads the configuration again. */
+  readonly reload: () => Promise<ReloadReport>;
 }
 
 /** Changes that a Provision call overtook are decided again this often. */
@@ -61,6 +64,11 @@ export class Admin extends AdminReader {
     const machines: Record<string, number> = {};
     for (const { state } of views) machines[state] = (machines[state] ?? 0) + 1;
     return { ...this.#parts.status(), machines };
+  }
+
+  /** Applies what the configuration says now. Rejects with AppError when it is wrong: then nothing has changed. */
+  reload(): Promise<ReloadReport> {
+    return this.#parts.reload();
   }
 
   /** Lets a waiting machine in, or takes back that a UUID or key is turned away. */
@@ -158,7 +166,7 @@ export class Admin extends AdminReader {
         ...(isDefault ? [{ kind: 'set_default_token' as const, token: record.token }] : []),
       ];
     });
-    return joinView(record, join, false);
+    return joinView(record, join(), false);
   }
 
   /** How to join with a token; the default one when `name` is absent. The only operation that shows a token. */
@@ -167,7 +175,7 @@ export class Admin extends AdminReader {
     const record = name === undefined ? registry.tokens.default : findToken(name, registry.tokenRecords());
     if (!record)
       throw new AppError('not_found', 'there is no default join token', { hint: 'culvert token ls' });
-    return joinView(record, this.#parts.join, wantsTunnel);
+    return joinView(record, this.#parts.join(), wantsTunnel);
   }
 
   /** Machines that joined with it stay; `isRevoked` false takes it back. */

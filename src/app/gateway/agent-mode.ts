@@ -48,7 +48,7 @@ export async function startAgentMode(
     openReports: printingReports(config, print),
     adminSocket: undefined,
     firstStart: keyAndToken,
-    initialToken: config.joinToken,
+    initialToken: () => config.joinToken,
     version: version(),
     clock: systemClock,
     random: systemRandom,

@@ -1,47 +1,16 @@
-/** What `culvert serve` is told by its flags, checked and complete, and what it finds out where they say nothing. */
-import { type ListenAddress as HttpAddress, parseListenAddress } from '../http/listen-address.ts';
+/** What `culvert serve` is told, checked and complete, and what it finds out where nobody says it. */
 import { configError, usageError } from '../../core/errors.ts';
-import { EVENT_SINK_PORT, LOG_RECEIVER_PORT } from '../../link/constants.ts';
-import { isEndpoint } from '../../link/endpoints.ts';
 import { parseJoinUrl } from '../../link/join-url.ts';
 import type { JoinMode } from '../../link/provision-context.ts';
 import type { RateLimit } from '../../link/token-bucket.ts';
 import type { BandwidthLimits } from '../../tunnel/lane/bandwidth.ts';
+import { type Effective, placeOf } from '../config/effective.ts';
+import { secretOf } from '../config/secret.ts';
+import { formatListen, type ListenAddress } from '../flag-values.ts';
+import type { ListenAddress as HttpAddress } from '../http/listen-address.ts';
 import type { MetricsAddress } from '../metrics/device-server.ts';
-import { metricsAddress } from '../metrics/metrics-options.ts';
-import {
-  formatListen,
-  type ListenAddress,
-  listenAddress,
-  oneOf,
-  portOrNone,
-  wholeNumber,
-} from '../flag-values.ts';
-
-/** As commander hands them over. */
-export interface ServeFlags {
-  readonly state?: string;
-  readonly interface: string;
-  readonly listen: string;
-  readonly tlsCert?: string;
-  readonly tlsKey?: string;
-  readonly advertise?: string;
-  readonly wgListen: string;
-  readonly wgEndpoint?: readonly string[];
-  readonly tunnel: string;
-  readonly accept: string;
-  readonly joinTokensMode: string;
-  readonly machineLimit?: string;
-  readonly rateLimit: string;
-  readonly bandwidthLimit?: string;
-  readonly machineBandwidth?: string;
-  readonly eventPort: string;
-  readonly logPort: string;
-  readonly metricsListen: string;
-  readonly metricsTokenFile?: string;
-  readonly http: string;
-  readonly lastEndpoint: boolean;
-}
+import { guardedAddress } from '../metrics/metrics-options.ts';
+import type { ServeTable, ServeValues } from './settings.ts';
 
 /** Ports on the overlay address; undefined: off. */
 export interface ReportConfig {
@@ -52,6 +21,8 @@ export interface ReportConfig {
 export interface PageConfig {
   /** HTTP API and status page; undefined: off. */
   readonly http: HttpAddress | undefined;
+  /** Of the admin token; undefined: in the state directory. */
+  readonly httpTokenFile: string | undefined;
 }
 
 export interface GatewayConfig {
@@ -77,99 +48,100 @@ export interface GatewayConfig {
   readonly predefinedAddresses: ReadonlyMap<string, string>;
 }
 
-export const SERVE_DEFAULTS = {
-  interface: 'siderolink',
-  listen: ':4000',
-  wgListen: '50180',
-  tunnel: 'hint',
-  accept: 'auto',
-  joinTokensMode: 'legacy-allowed',
-  rateLimit: '50',
-  eventPort: String(EVENT_SINK_PORT),
-  logPort: String(LOG_RECEIVER_PORT),
-  metricsListen: '127.0.0.1:9586',
-  http: '127.0.0.1:9587',
-} as const;
-
 /** A site that comes back after a power failure calls from one address. */
 const BURST_SECONDS = 10;
-const JOIN_TOKEN_MODES = ['strict', 'legacyAllowed', 'legacy'] as const;
-const MAX_INTERFACE_NAME = 15;
 
-/** `ownAddress`: asked for the address under which others reach this machine, when no flag says it. */
-export function readServeFlags(
-  flags: ServeFlags,
+export type ServeConfig = GatewayConfig & ReportConfig & PageConfig;
+
+/**
+ * Where a setting was set, for errors: `--listen`, `config.yaml:7: listen`. `ownAddress` is asked for the address under
+ * which others reach this machine, when nobody says it. Throws AppError when settings contradict each other.
+ */
+export function gatewayConfig(
+  { values, table, givens }: Effective<ServeTable>,
   ownAddress: () => string,
-): GatewayConfig & ReportConfig & PageConfig {
-  const api = listenAddress('--listen', flags.listen);
-  if (api.port === 0 && flags.advertise === undefined) {
-    throw usageError('--listen with port 0 needs --advertise', 'machines have to know the port');
+): ServeConfig {
+  const place = (key: keyof ServeTable) => placeOf(table, givens, key);
+  const { listen: api, eventPort, logPort } = values;
+  if (api.port === 0 && values.advertise === undefined) {
+    throw usageError(`${place('listen')} with port 0 needs --advertise`, 'machines have to know the port');
   }
-  const eventPort = portOrNone('--event-port', flags.eventPort);
-  const logPort = portOrNone('--log-port', flags.logPort);
   // Listening on every address takes the port of the overlay address, too.
   if (!isConcrete(api.host) && (api.port === eventPort || api.port === logPort)) {
     throw usageError(
-      `--listen ${flags.listen}: port ${api.port} is that of a service on the overlay address`,
+      `${place('listen')} ${formatListen(api)}: port ${api.port} is that of a service on the overlay address`,
       'name an address with it, or another --event-port or --log-port',
     );
   }
-  const tls = readTls(flags);
-  const apiUrl = readAdvertise(flags.advertise, api, tls !== undefined, ownAddress);
-  const wireGuardPort = wholeNumber('--wg-listen', flags.wgListen.replace(/^:/, ''), 1, 65_535);
-  const perSecond = wholeNumber('--rate-limit', flags.rateLimit, 1, 1_000_000);
-  if (!/^[^\s/]+$/.test(flags.interface) || Buffer.byteLength(flags.interface) > MAX_INTERFACE_NAME) {
-    throw usageError(`--interface ${JSON.stringify(flags.interface)}: expected a name of at most 15 bytes`);
-  }
-  return {
-    interfaceName: flags.interface,
+  const tls = readTls(values, place);
+  const apiUrl = readAdvertise(values.advertise, place('advertise'), api, tls !== undefined, ownAddress);
+  const { wgListen: wireGuardPort, rateLimit: perSecond, metricsListen } = values;
+  const endpoints = new Set(values.wgEndpoint.flat());
+  return Object.freeze({
+    interfaceName: values.interface,
     api,
     tls,
     apiUrl,
     wireGuardPort,
-    wireGuardEndpoints: readEndpoints(flags.wgEndpoint ?? [], apiUrl, wireGuardPort),
-    tunnel: oneOf('--tunnel', flags.tunnel, ['hint', 'forced', 'forbidden']),
-    accept: oneOf('--accept', flags.accept, ['auto', 'manual']),
-    joinMode: oneOf('--join-tokens-mode', flags.joinTokensMode, JOIN_TOKEN_MODES),
-    machineLimit:
-      flags.machineLimit === undefined
-        ? undefined
-        : wholeNumber('--machine-limit', flags.machineLimit, 1, 1_000_000),
+    wireGuardEndpoints:
+      endpoints.size > 0
+        ? [...endpoints]
+        : [`${bracketed(parseJoinUrl(apiUrl, '--advertise').host)}:${wireGuardPort}`],
+    tunnel: values.tunnel,
+    accept: values.accept,
+    joinMode: values.joinTokensMode,
+    machineLimit: values.machineLimit,
     provisionLimit: { perSecond, burst: perSecond * BURST_SECONDS },
-    bandwidth: readBandwidth(flags),
+    bandwidth: readBandwidth(values),
     metrics:
-      flags.metricsListen === 'none'
-        ? undefined
-        : metricsAddress(flags.metricsListen, '--metrics-listen', flags.metricsTokenFile ?? ''),
-    usesLastEndpoints: flags.lastEndpoint,
+      metricsListen &&
+      guardedAddress(
+        metricsListen,
+        place('metricsListen'),
+        values.metricsTokenFile,
+        place('metricsTokenFile'),
+      ),
+    usesLastEndpoints: values.lastEndpoint,
     predefinedAddresses: new Map(),
     eventPort,
     logPort,
-    http: flags.http === 'none' ? undefined : parseListenAddress(flags.http, '--http'),
-  };
+    http: values.http,
+    httpTokenFile: values.httpTokenFile,
+  });
 }
 
-function readTls({ tlsCert, tlsKey }: ServeFlags): GatewayConfig['tls'] {
+/** For an empty store; undefined: one is made up. */
+export function firstToken({ values, table, givens }: Effective<ServeTable>): string | undefined {
+  return secretOf(table, givens, values, 'joinToken', 'joinTokenFile');
+}
+
+function readTls(
+  { tlsCert, tlsKey }: ServeValues,
+  place: (key: keyof ServeTable) => string,
+): GatewayConfig['tls'] {
   if (tlsCert !== undefined && tlsKey !== undefined) return { certFile: tlsCert, keyFile: tlsKey };
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
-  throw usageError(`--tls-${tlsCert === undefined ? 'key without --tls-cert' : 'cert without --tls-key'}`);
+  const [given, missing] =
+    tlsCert === undefined ? (['tlsKey', 'tlsCert'] as const) : (['tlsCert', 'tlsKey'] as const);
+  throw usageError(`${place(given)} without ${place(missing)}`);
 }
 
 /** Both directions together, with a burst of one second. */
-function readBandwidth({ bandwidthLimit, machineBandwidth }: ServeFlags): BandwidthLimits | undefined {
-  const limit = (flag: string, text: string) => {
-    const bytesPerSecond = (wholeNumber(flag, text, 1, 1_000_000) * 1_000_000) / 8;
+function readBandwidth({ bandwidthLimit, machineBandwidth }: ServeValues): BandwidthLimits | undefined {
+  const limit = (megabits: number) => {
+    const bytesPerSecond = (megabits * 1_000_000) / 8;
     return { bytesPerSecond, burstBytes: bytesPerSecond };
   };
   if (bandwidthLimit === undefined && machineBandwidth === undefined) return undefined;
   return {
-    ...(bandwidthLimit === undefined ? {} : { total: limit('--bandwidth-limit', bandwidthLimit) }),
-    ...(machineBandwidth === undefined ? {} : { perPeer: limit('--machine-bandwidth', machineBandwidth) }),
+    ...(bandwidthLimit === undefined ? {} : { total: limit(bandwidthLimit) }),
+    ...(machineBandwidth === undefined ? {} : { perPeer: limit(machineBandwidth) }),
   };
 }
 
 function readAdvertise(
   text: string | undefined,
+  place: string,
   api: ListenAddress,
   hasTls: boolean,
   ownAddress: () => string,
@@ -181,35 +153,15 @@ function readAdvertise(
   }
   // A front that ends TLS makes it https although we speak plain HTTP/2, so a scheme that is there is believed.
   const full = text.includes('://') ? text : `${scheme}://${text}`;
-  const url = parseJoinUrl(full, '--advertise');
+  const url = parseJoinUrl(full, place);
   if (url.joinToken !== undefined || url.wantsTunnel) {
-    throw configError(
-      '--advertise',
-      'join token and grpc_tunnel are added later',
-      'leave out what follows the host',
-    );
+    throw configError(place, 'join token and grpc_tunnel are added later', 'leave out what follows the host');
   }
   return `${url.isPlaintext ? 'grpc' : 'https'}://${bracketed(url.host)}:${url.port}`;
 }
 
 function isConcrete(host: string | undefined): host is string {
   return host !== undefined && host !== '0.0.0.0' && host !== '::';
-}
-
-function readEndpoints(flags: readonly string[], apiUrl: string, port: number): readonly string[] {
-  if (flags.length === 0) {
-    const { host } = parseJoinUrl(apiUrl, '--advertise');
-    return [`${bracketed(host)}:${port}`];
-  }
-  const endpoints = flags.flatMap((flag) => flag.split(',')).map((text) => text.trim());
-  const odd = endpoints.find((endpoint) => !isEndpoint(endpoint));
-  if (odd !== undefined) {
-    throw usageError(
-      `--wg-endpoint ${JSON.stringify(odd)}: expected HOST:PORT`,
-      `for example gateway.example:${port}, 192.0.2.1:${port} or [2001:db8::1]:${port}`,
-    );
-  }
-  return [...new Set(endpoints)];
 }
 
 export function bracketed(host: string): string {

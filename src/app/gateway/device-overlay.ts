@@ -82,6 +82,7 @@ export function overlayOf(
       }),
     view: () => deviceView(name, device, running.engine()),
     isUp: () => device.isUp,
+    limitBandwidth: (limits) => device.setBandwidth(limits),
     closed,
     close: (reason) => running.close(reason),
   };

@@ -11,8 +11,8 @@ export interface HousekeepingParts {
   readonly gateway: Pick<Gateway, 'sweep'>;
   readonly journal: Pick<Journal, 'flush' | 'sweep'>;
   readonly front: Pick<GrpcFront, 'checkConnections'>;
-  /** Servers that take a renewed certificate. */
-  readonly certificateUsers: readonly Pick<GrpcFront, 'setCertificate'>[];
+  /** Where a renewed certificate goes. */
+  readonly setCertificate: GrpcFront['setCertificate'];
   readonly tls: Pick<TlsFiles, 'check'> | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -88,14 +88,14 @@ export class Housekeeping {
   }
 
   #checkCertificate(): void {
-    const { tls, certificateUsers, logger } = this.#parts;
+    const { tls, setCertificate, logger } = this.#parts;
     const found = tls?.check();
     if (found === undefined) return;
     if (found instanceof AppError) {
       logger.log('error', 'certificate_not_usable', { reason: found.message });
       return;
     }
-    for (const user of certificateUsers) user.setCertificate(found);
+    setCertificate(found);
     logger.log('info', 'certificate_reloaded');
   }
 }

@@ -11,28 +11,28 @@ import { AdminToken } from '../api/access.ts';
 import { openMemoryOverlay } from '../memory/memory-overlay.ts';
 import { version } from '../version.ts';
 import { adminSocketPath } from './admin-socket.ts';
-import type { GatewayConfig, PageConfig, ReportConfig } from './config.ts';
+import type { PageConfig, ServeConfig } from './config.ts';
 import { openDeviceOverlay } from './device-overlay.ts';
+import type { HttpPart } from './live-config.ts';
 import { journalReports } from './reports.ts';
-import { type RunningGateway, startGateway } from './run.ts';
+import { type GatewayParts, type RunningGateway, startGateway } from './run.ts';
 
 export interface OpenOptions {
-  readonly config: GatewayConfig & ReportConfig & PageConfig;
+  readonly config: ServeConfig;
   /** Ours, and closed to others. */
   readonly stateDirectory: string;
   readonly relay: Pick<RelayServerOptions, 'target' | 'token'> | undefined;
   /** memory: without rights. Machines join and are answered pings, and nothing else of them arrives. */
   readonly overlay: 'interface' | 'memory';
-  readonly initialToken: string | undefined;
+  readonly initialToken: () => string | undefined;
+  /** Reads the configuration again. */
+  readonly reload: GatewayParts['reload'] & {};
   readonly logger: Logger;
 }
 
 export async function openGateway(options: OpenOptions): Promise<RunningGateway> {
-  const { config, stateDirectory, relay, overlay, initialToken, logger } = options;
-  const http = config.http && {
-    address: config.http,
-    token: AdminToken.ofDirectory(stateDirectory, systemRandom),
-  };
+  const { config, stateDirectory, relay, overlay, initialToken, reload, logger } = options;
+  const http = httpPart(config, stateDirectory);
   const isInMemory = overlay === 'memory';
   const { store, journal } = await openState(stateDirectory, logger);
   const { interfaceName, wireGuardPort: port, bandwidth } = config;
@@ -48,12 +48,23 @@ export async function openGateway(options: OpenOptions): Promise<RunningGateway>
     adminSocket: adminSocketPath(stateDirectory),
     relay: relay && new RelayServer({ ...relay, clock: systemClock, logger }),
     http,
+    reload,
     initialToken,
     version: version(),
     clock: systemClock,
     random: systemRandom,
     logger,
   });
+}
+
+/** Makes the admin token of the state directory if need be. Throws AppError when its file cannot be used. */
+export function httpPart({ http, httpTokenFile }: PageConfig, stateDirectory: string): HttpPart | undefined {
+  if (!http) return undefined;
+  const token =
+    httpTokenFile === undefined
+      ? AdminToken.ofDirectory(stateDirectory, systemRandom)
+      : AdminToken.ofFile(httpTokenFile, 'admin token');
+  return { address: http, token };
 }
 
 async function openState(

@@ -2,6 +2,7 @@
 import type { DeviceView } from '../api/datapath-view.ts';
 import type { OverlayDevice } from '../../link/gateway.ts';
 import type { DatagramSink, StreamTable } from '../../link/stream-table.ts';
+import type { BandwidthLimits } from '../../tunnel/lane/bandwidth.ts';
 
 export interface PeerTraffic {
   /** Bytes of WireGuard messages. */
@@ -27,6 +28,8 @@ export interface Overlay {
   view(): DeviceView;
   /** Its sockets are open: nobody has set the interface down. */
   isUp(): boolean;
+  /** From now on; without members there are none. */
+  limitBandwidth(limits: BandwidthLimits): void;
   /** Resolves with the reason when the device has ended: by `close`, or because its interface is gone. */
   readonly closed: Promise<string>;
   close(reason: string): Promise<void>;

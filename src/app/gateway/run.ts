@@ -11,27 +11,34 @@ import { GrpcFront } from '../../link/grpc-front.ts';
 import { SERVICE_OPTIONS } from '../../link/grpc-limits.ts';
 import { Followers, type Journal } from '../../link/journal.ts';
 import { addProvisionService } from '../../link/provision-service.ts';
-import type { ProvisionSettings } from '../../link/provision-context.ts';
 import type { RelayServer } from '../../link/relay-server.ts';
 import { registrySources } from '../../link/source.ts';
 import type { Store } from '../../link/store.ts';
 import { StreamTable } from '../../link/stream-table.ts';
-import { TlsFiles } from '../../link/tls-files.ts';
+import { TlsFiles, type TlsPair } from '../../link/tls-files.ts';
 import { firstStart } from '../../link/token-admin.ts';
 import type { PrivateKey } from '../../noise/keys.ts';
-import type { AdminToken } from '../api/access.ts';
 import { streamsView } from '../api/datapath-view.ts';
 import { type GatewayApiServer, serveGatewayApi } from '../api/gateway-api.ts';
-import { isLoopback, type ListenAddress as HttpAddress } from '../http/listen-address.ts';
+import type { ReloadReport } from '../config/reload.ts';
+import { isLoopback } from '../http/listen-address.ts';
 import { gatewayMetrics } from '../metrics/gateway-metrics.ts';
-import { serveMetrics } from '../metrics/device-server.ts';
+import { type MetricsAddress, type MetricsServer, serveMetrics } from '../metrics/device-server.ts';
 import { processMetrics } from '../metrics/process-metrics.ts';
 import { Admin } from './admin.ts';
 import { AdminSocket } from './admin-socket.ts';
 import type { LiveLookup } from './admin-views.ts';
 import type { GatewayConfig } from './config.ts';
 import { Housekeeping } from './housekeeping.ts';
+import {
+  type HttpPart,
+  LiveConfig,
+  type LiveSettings,
+  provisionSettings,
+  type UnappliedPart,
+} from './live-config.ts';
 import type { Overlay } from './overlay.ts';
+import { Replaceable } from './replaceable.ts';
 import type { OpenReports, Reports } from './reports.ts';
 import { Teardown } from './teardown.ts';
 
@@ -47,18 +54,25 @@ export interface GatewayParts {
   /** Undefined: no admin socket. */
   readonly adminSocket: string | undefined;
   /** HTTP API and status page; none when absent. */
-  readonly http?: { readonly address: HttpAddress; readonly token: AdminToken } | undefined;
+  readonly http?: HttpPart | undefined;
+  /** Reads the configuration again; none can be read when absent. */
+  readonly reload?: (gateway: Reconfigurable) => Promise<ReloadReport>;
   /** Makes what is missing in an empty store; token-admin's when absent. */
   readonly firstStart?: typeof firstStart;
-  /** For the first start; made up when absent. */
-  readonly initialToken: string | undefined;
+  /** Asked at the first start; made up when there is none. */
+  readonly initialToken: () => string | undefined;
   readonly version: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
 }
 
-export interface RunningGateway {
+export interface Reconfigurable {
+  /** Applies what is another than before; sessions live on. Resolves to what stayed as it was, and why. */
+  reconfigure(next: LiveSettings): Promise<ReadonlyMap<UnappliedPart, AppError>>;
+}
+
+export interface RunningGateway extends Reconfigurable {
   readonly admin: Admin;
   readonly gateway: Gateway;
   readonly overlay: Overlay;
@@ -74,8 +88,6 @@ export interface RunningGateway {
   stop(reason: string): Promise<void>;
 }
 
-/** Machines that may wait for acceptance at the same time. */
-const MAX_PENDING = 1_024;
 /** How long clients may take to go when the gateway ends. */
 const DRAIN_MS = 2_000;
 
@@ -101,12 +113,13 @@ class Starting {
   readonly #parts: GatewayParts;
   readonly #startedAtMs: number;
   readonly #teardown = new Teardown();
+  readonly #live: LiveConfig;
   #isStopping = false;
-  #pageUrl: string | undefined;
 
   constructor(parts: GatewayParts) {
     this.#parts = parts;
     this.#startedAtMs = parts.clock.wall();
+    this.#live = new LiveConfig({ config: parts.config, http: parts.http });
     this.#teardown.defer('store', () => parts.store.close());
     this.#teardown.defer('journal', () => parts.journal.close());
   }
@@ -123,23 +136,37 @@ class Starting {
     const front = this.#createFront(core, tls);
     const { port: apiPort } = await front.listen(config.api.host ?? '::', config.api.port);
     this.#teardown.defer('gRPC API', () => front.close(AbortSignal.timeout(DRAIN_MS)));
-    const admin = this.#createAdmin(core, reports, followers);
+    const http = this.#createHttp(core, tls, () => admin);
+    const metrics = this.#createMetrics(core, reports, front, () => admin);
+    const setCertificate = (pair: TlsPair): void => {
+      front.setCertificate(pair);
+      http.server?.setCertificate(pair);
+    };
+    const { gateway, overlay } = core;
+    const reconfigure: Reconfigurable['reconfigure'] = (next) =>
+      this.#live.apply(next, { gateway, front, overlay, tls, setCertificate, http, metrics });
+    const admin = this.#createAdmin(core, reports, followers, http, { reconfigure });
     await this.#openAdminSocket(admin);
-    const http = await this.#openHttp(core, admin, tls);
-    const metricsPort = await this.#openMetrics(core, reports, front, admin);
-    const housekeeping = new Housekeeping({
-      gateway: core.gateway,
-      journal,
-      front,
-      certificateUsers: http ? [front, http.server] : [front],
-      tls,
-      clock,
-      logger,
-    });
+    this.#teardown.defer('HTTP API', () => http.close());
+    await http.use(this.#parts.http);
+    this.#teardown.defer('metrics', () => metrics.close());
+    await metrics.use(config.metrics);
+    const housekeeping = new Housekeeping({ gateway, journal, front, setCertificate, tls, clock, logger });
     housekeeping.start();
     this.#teardown.defer('housekeeping', () => housekeeping.stop());
-    const { gateway, overlay } = core;
-    return { admin, gateway, overlay, reports, apiPort, metricsPort, isFirstStart, ...this.#ending(overlay) };
+    return {
+      admin,
+      gateway,
+      overlay,
+      reports,
+      apiPort,
+      get metricsPort() {
+        return metrics.server?.address.port;
+      },
+      isFirstStart,
+      reconfigure,
+      ...this.#ending(overlay),
+    };
   }
 
   undo(): Promise<void> {
@@ -162,7 +189,9 @@ class Starting {
 
   async #prepareStore(): Promise<{ isFirstStart: boolean; serverKey: PrivateKey }> {
     const { store, random, clock, initialToken, firstStart: plan = firstStart } = this.#parts;
-    const changes = plan(await store.load(), random, clock.wall(), initialToken);
+    const contents = await store.load();
+    const token = contents.tokens.length === 0 ? initialToken() : undefined;
+    const changes = plan(contents, random, clock.wall(), token);
     const conflict = changes.length === 0 ? undefined : await store.commit(changes);
     const { serverKey } = await store.load();
     if (conflict !== undefined || !serverKey) {
@@ -203,10 +232,17 @@ class Starting {
     return new GrpcFront({ clock, streams, services, relay, limits, tls: tls?.pair });
   }
 
-  #createAdmin(core: Core, reports: Reports, followers: Followers): Admin {
-    const { config, journal, clock, random, version } = this.#parts;
+  #createAdmin(
+    core: Core,
+    reports: Reports,
+    followers: Followers,
+    http: HttpServer,
+    reconfigurable: Reconfigurable,
+  ): Admin {
+    const { journal, clock, random, version, reload } = this.#parts;
     const { overlay, streams, gateway } = core;
     const { eventPort, logPort } = reports;
+    const live = this.#live;
     return new Admin({
       gateway,
       journal,
@@ -214,21 +250,28 @@ class Starting {
       live: () => liveLookup(core),
       clock,
       random,
-      join: { apiUrl: config.apiUrl, eventPort, logPort },
-      status: () => ({
-        version,
-        started: new Date(this.#startedAtMs).toISOString(),
-        interface: overlay.name,
-        address: formatAddress(SERVER_ADDRESS),
-        apiUrl: config.apiUrl,
-        wireGuardEndpoints: config.wireGuardEndpoints,
-        tunnel: config.tunnel,
-        accept: config.accept,
-        joinTokensMode: config.joinMode,
-        page: this.#pageUrl ?? null,
-        streams: streams.openStreams,
-      }),
+      join: () => ({ apiUrl: live.config.apiUrl, eventPort, logPort }),
+      status: () => {
+        const { apiUrl, wireGuardEndpoints, tunnel, accept, joinMode } = live.config;
+        return {
+          version,
+          started: new Date(this.#startedAtMs).toISOString(),
+          interface: overlay.name,
+          address: formatAddress(SERVER_ADDRESS),
+          apiUrl,
+          wireGuardEndpoints,
+          tunnel,
+          accept,
+          joinTokensMode: joinMode,
+          page: http.server?.url ?? null,
+          streams: streams.openStreams,
+        };
+      },
       onForgotten: (machine) => reports.forget(machine),
+      reload: async () => {
+        if (!reload) throw new AppError('unavailable', 'this gateway has no configuration to read again');
+        return reload(reconfigurable);
+      },
     });
   }
 
@@ -240,38 +283,30 @@ class Starting {
     this.#teardown.defer('admin socket', () => socket.close());
   }
 
-  async #openHttp(
-    { overlay, streams }: Core,
-    admin: Admin,
-    tls: TlsFiles | undefined,
-  ): Promise<GatewayApiServer | undefined> {
-    const { http, clock, logger } = this.#parts;
-    if (!http) return undefined;
-    const api = await serveGatewayApi({
-      ...http,
-      // On loopback nobody listens in, and no certificate has its name.
-      tls: isLoopback(http.address.host) ? undefined : tls?.pair,
-      admin,
-      datapath: () => ({
-        device: overlay.view(),
-        streams: streamsView(streams.counters, streams.openStreams),
+  #createHttp({ overlay, streams }: Core, tls: TlsFiles | undefined, admin: () => Admin): HttpServer {
+    const { clock, logger } = this.#parts;
+    return new Replaceable((http) =>
+      serveGatewayApi({
+        ...http,
+        // On loopback nobody listens in, and no certificate has its name.
+        tls: isLoopback(http.address.host) ? undefined : tls?.pair,
+        admin: admin(),
+        datapath: () => ({
+          device: overlay.view(),
+          streams: streamsView(streams.counters, streams.openStreams),
+        }),
+        clock,
+        logger,
       }),
-      clock,
-      logger,
-    });
-    this.#teardown.defer('HTTP API', () => api.server.close());
-    this.#pageUrl = api.url;
-    return api;
+    );
   }
 
-  async #openMetrics(
+  #createMetrics(
     { overlay, streams, gateway }: Core,
     { events, logs }: Reports,
     front: GrpcFront,
-    admin: Admin,
-  ): Promise<number | undefined> {
-    const { config } = this.#parts;
-    if (!config.metrics) return undefined;
+    admin: () => Admin,
+  ): Replaceable<MetricsAddress, MetricsServer> {
     const problems = () => [
       ...(this.#isStopping ? ['the gateway is shutting down'] : []),
       ...(gateway.storeProblem ? [gateway.storeProblem.message] : []),
@@ -284,7 +319,7 @@ class Starting {
       connections: () => front.connections,
       events,
       logs,
-      machines: () => admin.machines(),
+      machines: () => admin().machines(),
       isReady: () => problems().length === 0,
     });
     const ofProcess = processMetrics();
@@ -293,11 +328,11 @@ class Starting {
       ...(await overlay.metrics()),
       Buffer.from(await ofProcess()),
     ];
-    const server = await serveMetrics(config.metrics, { collect, problems });
-    this.#teardown.defer('metrics', () => server.close());
-    return server.address.port;
+    return new Replaceable((address) => serveMetrics(address, { collect, problems }));
   }
 }
+
+type HttpServer = Replaceable<HttpPart, GatewayApiServer>;
 
 function liveLookup({ overlay, streams }: Core): LiveLookup {
   const traffic = overlay.traffic();
@@ -305,21 +340,5 @@ function liveLookup({ overlay, streams }: Core): LiveLookup {
     const peer = overlay.device.peer(publicKey);
     const bytes = traffic.get(publicKey) ?? { rxBytes: 0, txBytes: 0 };
     return peer && { ...peer, ...bytes, isStreamOpen: streams.isOpen(publicKey) };
-  };
-}
-
-function provisionSettings(config: GatewayConfig, serverPublicKey: string): ProvisionSettings {
-  return {
-    joinMode: config.joinMode,
-    accept: config.accept,
-    // Giving a machine a unique token takes its management API; without that, its UUID has to do.
-    requireUniqueToken: false,
-    pinUniqueTokens: true,
-    tunnel: config.tunnel,
-    endpoints: config.wireGuardEndpoints,
-    serverPublicKey,
-    maxMachines: config.machineLimit,
-    maxPending: MAX_PENDING,
-    predefinedAddresses: config.predefinedAddresses,
   };
 }

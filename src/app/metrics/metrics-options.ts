@@ -2,7 +2,12 @@
 import { Option, type Command } from 'commander';
 import { usageError } from '../../core/errors.ts';
 import { BearerToken } from '../http/bearer-token.ts';
-import { isLoopback, parseListenAddress } from '../http/listen-address.ts';
+import {
+  formatListenAddress,
+  isLoopback,
+  type ListenAddress,
+  parseListenAddress,
+} from '../http/listen-address.ts';
 import type { RunningDevice, RuntimeOptions } from '../runtime.ts';
 import type { MetricsAddress } from './device-server.ts';
 
@@ -35,16 +40,26 @@ export function readMetricsFlags(flags: MetricsFlags): MetricsOptions | undefine
   };
 }
 
+/** `tokenFile` empty: none. `place` is the flag, for the error. */
+function metricsAddress(text: string, place: string, tokenFile: string): MetricsAddress {
+  const file = tokenFile === '' ? undefined : tokenFile;
+  return guardedAddress(parseListenAddress(text, place), place, file, 'metrics token');
+}
+
 /**
- * An address other than loopback needs a token: the page names peers and where they are. `tokenFile` empty: none.
- * `place` is the flag, for the error.
+ * An address other than loopback needs a token: the page names peers and where they are. The places are flags or keys,
+ * for the errors.
  */
-export function metricsAddress(text: string, place: string, tokenFile: string): MetricsAddress {
-  const address = parseListenAddress(text, place);
-  if (tokenFile !== '') return { ...address, token: BearerToken.ofFile(tokenFile, 'metrics token') };
+export function guardedAddress(
+  address: ListenAddress,
+  place: string,
+  tokenFile: string | undefined,
+  tokenPlace: string,
+): MetricsAddress {
+  if (tokenFile !== undefined) return { ...address, token: BearerToken.ofFile(tokenFile, tokenPlace) };
   if (isLoopback(address.host)) return address;
   throw usageError(
-    `${place} ${JSON.stringify(text)}: everybody who reaches it could read who the peers are`,
+    `${place} ${JSON.stringify(formatListenAddress(address))}: everybody who reaches it could read who the peers are`,
     'give --metrics-token-file (CULVERT_METRICS_TOKEN_FILE), or an address of loopback',
   );
 }

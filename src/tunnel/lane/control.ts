@@ -3,6 +3,7 @@
  * All arguments are plain data that is copied, so that a lane runs the same inline or in a worker thread.
  */
 
+import type { BandwidthLimits } from './bandwidth.ts';
 import type { DropReason } from './drops.ts';
 
 /** Control plane → lane. Commands take effect in order. Unknown peers and indices are ignored (they raced a removal). */
@@ -38,6 +39,8 @@ export interface LaneCommands {
   setMtu(mtu: number): void;
   /** IPv6: from now on decrypted packets for any other destination are dropped. */
   setOnlyDestination(address: Uint8Array): void;
+  /** From now on these limits hold; without members none does. */
+  setBandwidth(limits: BandwidthLimits): void;
   /** While down, nothing is read from the TUN. */
   setUp(up: boolean): void;
 }

@@ -6,6 +6,7 @@ import { DestinationFilter } from '../../tun/destination-filter.ts';
 import type { PacketPort } from '../../tun/tun.ts';
 import type { DatagramPort } from '../bind.ts';
 import { ENDPOINT } from '../endpoint.ts';
+import type { BandwidthLimits } from './bandwidth.ts';
 import type { LaneCommands, LaneEvents, LaneKeypairInit, LaneReadings, PeerCounters } from './control.ts';
 import { DropCounters, type DropReason } from './drops.ts';
 import { Inbound } from './inbound.ts';
@@ -160,6 +161,10 @@ export class Lane implements LaneCommands, LaneReadings {
 
   setOnlyDestination(address: Uint8Array): void {
     this.#tables.filter = new DestinationFilter(address);
+  }
+
+  setBandwidth(limits: BandwidthLimits): void {
+    this.#tables.setBandwidth(limits);
   }
 
   setUp(up: boolean): void {

@@ -33,6 +33,7 @@ const COMMANDS: Names<LaneCommands> = {
   dropStaged: true,
   setMtu: true,
   setOnlyDestination: true,
+  setBandwidth: true,
   setUp: true,
 };
 

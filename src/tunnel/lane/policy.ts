@@ -1,4 +1,4 @@
-/** Rules for packets beyond those of the protocol, fixed for the life of a lane. Plain data, so that it crosses threads. */
+/** Rules for packets beyond those of the protocol, as a lane begins with them. Plain data, so that it crosses threads. */
 import type { Address } from '../../core/ip.ts';
 import type { BandwidthLimits } from './bandwidth.ts';
 

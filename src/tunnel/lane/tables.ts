@@ -4,7 +4,7 @@ import type { TransportAead } from '../../noise/aead.ts';
 import { ReplayWindow } from '../../noise/replay.ts';
 import { DestinationFilter } from '../../tun/destination-filter.ts';
 import { ENDPOINT, GRPC_CARRIER } from '../endpoint.ts';
-import { Bandwidth, type TokenBucket } from './bandwidth.ts';
+import { Bandwidth, type BandwidthLimits, type TokenBucket } from './bandwidth.ts';
 import type { LaneKeypairInit, PeerCounters } from './control.ts';
 import type { LanePolicy } from './policy.ts';
 import { PrefixTrie } from './prefix-trie.ts';
@@ -92,13 +92,18 @@ export class LaneTables {
   isUp = false;
   /** For decrypted packets. */
   filter: DestinationFilter | undefined;
-  readonly bandwidth: Bandwidth | undefined;
+  bandwidth: Bandwidth | undefined;
 
   constructor(arena: Arena, aead: TransportAead, policy: LanePolicy = {}) {
     this.arena = arena;
     this.aead = aead;
     this.filter = policy.onlyDestination && new DestinationFilter(policy.onlyDestination);
-    this.bandwidth = policy.bandwidth && new Bandwidth(policy.bandwidth);
+    this.setBandwidth(policy.bandwidth ?? {});
+  }
+
+  setBandwidth(limits: BandwidthLimits): void {
+    this.bandwidth = limits.total || limits.perPeer ? new Bandwidth(limits) : undefined;
+    for (const peer of this.#peers.values()) peer.bucket = undefined;
   }
 
   peer(id: number): LanePeer | undefined {

@@ -110,11 +110,11 @@ test('the level comes from LOG_LEVEL, else WG_LOG_LEVEL, else it is error', () =
 });
 
 test('flags for level and format name what they take', () => {
-  assert.equal(parseLogLevel('warn'), 'warn');
-  assert.equal(parseLogFormat('json'), 'json');
-  assert.equal(parseLogFormat('journal'), 'journal');
-  assert.throws(() => parseLogLevel('loud'), { code: 'usage' });
-  assert.throws(() => parseLogFormat('xml'), { code: 'usage' });
+  assert.equal(parseLogLevel('--log-level', 'warn'), 'warn');
+  assert.equal(parseLogFormat('--log-format', 'json'), 'json');
+  assert.equal(parseLogFormat('--log-format', 'journal'), 'journal');
+  assert.throws(() => parseLogLevel('--log-level', 'loud'), { code: 'usage' });
+  assert.throws(() => parseLogFormat('--log-format', 'xml'), { code: 'usage' });
 });
 
 test('journal lines begin with their priority and leave time and colour to the journal', () => {

@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseExposed, readJoinFlags } from '../../../../src/app/agent/join-settings.ts';
+import { joinSettings, parseExposed } from '../../../../src/app/agent/join-settings.ts';
+import { JOIN_SETTINGS } from '../../../../src/app/agent/settings.ts';
+import { readSettings } from '../../../../src/app/config/effective.ts';
+import { givenTexts } from '../../../../src/app/config/given.ts';
+
+const read = (flags: Record<string, string | string[]>, asksForTunnel = false) =>
+  joinSettings(readSettings(JOIN_SETTINGS, givenTexts(JOIN_SETTINGS, flags)), asksForTunnel);
 
 test('without flags UDP comes first, on the interface that Talos would have', () => {
-  assert.deepEqual(readJoinFlags({}, false), {
+  assert.deepEqual(read({}), {
     interfaceName: 'siderolink',
     transport: 'auto',
     streams: 2,
@@ -25,10 +31,10 @@ test('grpc_tunnel of the URL chooses the tunnel, and a flag overrides it', () =>
     ['udp', true, 'udp', 'siderolink'],
     ['grpc', false, 'grpc', 'siderolinktun'],
   ] as const) {
-    const settings = readJoinFlags(flag === undefined ? {} : { transport: flag }, asksForTunnel);
+    const settings = read(flag === undefined ? {} : { transport: flag }, asksForTunnel);
     assert.deepEqual([settings.transport, settings.interfaceName], [transport, interfaceName]);
   }
-  assert.equal(readJoinFlags({ interface: 'over0', transport: 'grpc' }, false).interfaceName, 'over0');
+  assert.equal(read({ interface: 'over0', transport: 'grpc' }).interfaceName, 'over0');
 });
 
 test('an exposed service is [PORT=]HOST:PORT', () => {
@@ -39,7 +45,7 @@ test('an exposed service is [PORT=]HOST:PORT', () => {
     ['web.example:443', { port: 443, targetHost: 'web.example', targetPort: 443 }],
     ['65535=localhost:1', { port: 65_535, targetHost: 'localhost', targetPort: 1 }],
   ] as const) {
-    assert.deepEqual(parseExposed(text), expected, text);
+    assert.deepEqual(parseExposed('--expose', text), expected, text);
   }
   for (const text of [
     '',
@@ -56,26 +62,26 @@ test('an exposed service is [PORT=]HOST:PORT', () => {
     'a b:1',
     '1=2=a:1',
   ]) {
-    assert.throws(() => parseExposed(text), { code: 'usage' }, text);
+    assert.throws(() => parseExposed('--expose', text), { code: 'usage' }, text);
   }
 });
 
 test('wrong flags are named with what is expected', () => {
   for (const [flags, message] of [
-    [{ transport: 'tcp' }, /--transport tcp: expected auto, udp or grpc/],
-    [{ streams: '0' }, /--streams 0: expected 1 to 4/],
-    [{ streams: '5' }, /--streams 5/],
-    [{ streams: '1.5' }, /--streams 1\.5/],
+    [{ transport: 'tcp' }, /--transport "tcp": expected auto, udp, grpc/],
+    [{ streams: '0' }, /--streams "0": expected a whole number from 1 to 4/],
+    [{ streams: '5' }, /--streams "5"/],
+    [{ streams: '1.5' }, /--streams "1\.5"/],
     [{ interface: 'a/b' }, /--interface a\/b: not an interface name/],
     [{ interface: 'sixteen-letters-' }, /not an interface name/],
     [{ uuid: 'x' }, /--uuid: "x" is not a UUID/],
     [{ expose: ['a:1', 'b:1'] }, /port 1 is given twice/],
-  ] as const) {
-    assert.throws(() => readJoinFlags(flags, false), { message });
+  ] as [Record<string, string | string[]>, RegExp][]) {
+    assert.throws(() => read(flags), { message });
   }
 });
 
 test('a UUID is taken in either case', () => {
   const uuid = '4C4C4544-0042-3510-8052-C2C04F595231';
-  assert.equal(readJoinFlags({ uuid }, false).uuid, uuid.toLowerCase());
+  assert.equal(read({ uuid }).uuid, uuid.toLowerCase());
 });

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { AdminToken } from '../../../../src/app/api/access.ts';
 import { adminSocketPath } from '../../../../src/app/gateway/admin-socket.ts';
-import { readServeFlags, SERVE_DEFAULTS } from '../../../../src/app/gateway/config.ts';
+import { SERVE_SETTINGS } from '../../../../src/app/gateway/settings.ts';
 import { systemRandom } from '../../../../src/core/random.ts';
 import { startTestGateway, temporaryDirectory } from '../gateway/kit.ts';
 
@@ -45,9 +45,8 @@ test('culvert page says when there is no page, and when there is no gateway', as
 });
 
 test('--http: loopback unless told, another address, or none', () => {
-  const read = (http: string) =>
-    readServeFlags({ ...SERVE_DEFAULTS, lastEndpoint: true, http }, () => '192.0.2.7').http;
-  assert.deepEqual(read(SERVE_DEFAULTS.http), { host: '127.0.0.1', port: 9587 });
+  const read = (http?: string) => SERVE_SETTINGS.http.read(http === undefined ? undefined : [http], '--http');
+  assert.deepEqual(read(), { host: '127.0.0.1', port: 9587 });
   assert.deepEqual(read('0.0.0.0:80'), { host: '0.0.0.0', port: 80 });
   assert.equal(read('none'), undefined);
   assert.throws(() => read(':9587'), /--http ":9587": says no address/);

@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  describeApi,
-  readServeFlags,
-  SERVE_DEFAULTS,
-  type ServeFlags,
-} from '../../../../src/app/gateway/config.ts';
+import { readSettings } from '../../../../src/app/config/effective.ts';
+import { givenTexts } from '../../../../src/app/config/given.ts';
+import { describeApi, gatewayConfig } from '../../../../src/app/gateway/config.ts';
+import { SERVE_SETTINGS } from '../../../../src/app/gateway/settings.ts';
 
-const read = (flags: Partial<ServeFlags> = {}) =>
-  readServeFlags({ ...SERVE_DEFAULTS, lastEndpoint: true, ...flags }, () => '192.0.2.7');
+const read = (flags: Record<string, string | string[]> = {}) =>
+  gatewayConfig(readSettings(SERVE_SETTINGS, givenTexts(SERVE_SETTINGS, flags)), () => '192.0.2.7');
 
 test('without any flag: plain gRPC and UDP at the address of this machine', () => {
   const config = read();

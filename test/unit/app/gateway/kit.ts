@@ -16,6 +16,7 @@ import { DEFAULT_JOURNAL_LIMITS, type Followers, type Journal } from '../../../.
 import { MemoryStore } from '../../../../src/link/memory-store.ts';
 import { SqliteJournal } from '../../../../src/link/sqlite-journal.ts';
 import type { StreamTable } from '../../../../src/link/stream-table.ts';
+import type { BandwidthLimits } from '../../../../src/tunnel/lane/bandwidth.ts';
 import { meteredDevice, meteredOptions } from '../../../kit/metrics.ts';
 import { seededRandom } from '../../../kit/random.ts';
 import { key } from '../../link/provision-kit.ts';
@@ -45,6 +46,7 @@ export class FakeOverlay implements Overlay {
   readonly states = new Map<string, OverlayPeerState>();
   readonly bytes = new Map<string, PeerTraffic>();
   streams: StreamTable | undefined;
+  limits: BandwidthLimits | undefined;
   up = true;
   readonly metered = meteredDevice([]);
   readonly engine = meteredOptions().engine();
@@ -77,6 +79,9 @@ export class FakeOverlay implements Overlay {
   }
   async metrics(): Promise<readonly Buffer[]> {
     return [Buffer.from('fake_device 1\n')];
+  }
+  limitBandwidth(limits: BandwidthLimits): void {
+    this.limits = limits;
   }
   isUp(): boolean {
     return this.up;
@@ -128,7 +133,7 @@ export async function startTestGateway(
       return open(context);
     },
     adminSocket: undefined,
-    initialToken: 'good',
+    initialToken: () => 'good',
     version: '1.2.3',
     clock: systemClock,
     random: seededRandom(3),

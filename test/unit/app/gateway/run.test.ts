@@ -150,7 +150,7 @@ test('a port that is taken: nothing is left of a start that failed', async (t) =
     openOverlay: async () => overlay,
     openReports: journalReports({ eventPort: 0, logPort: 0 }, '::1'),
     adminSocket: undefined,
-    initialToken: undefined,
+    initialToken: () => undefined,
     version: '',
     clock: systemClock,
     random: seededRandom(1),
