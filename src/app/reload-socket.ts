@@ -1,7 +1,8 @@
 /** `culvert reload INTERFACE`: running programs read their configuration again when somebody connects to NAME.reload. */
 import { join } from 'node:path';
 import { AppError, ERROR_CODES, type ErrorCode } from '../core/errors.ts';
-import { askStatus, serveAnswers, type StatusSocket } from './agent/status-socket.ts';
+import type { Logger } from '../core/log.ts';
+import { askStatus, serveAnswers } from './agent/status-socket.ts';
 import type { ReloadReport } from './config/reload.ts';
 import { STATE_DIRECTORY } from './undo-store.ts';
 
@@ -12,23 +13,35 @@ interface Refusal {
   readonly error: { readonly code: ErrorCode; readonly message: string; readonly hint?: string };
 }
 
+export interface ReloadSocketOptions {
+  readonly ended: Promise<unknown>;
+  readonly logger: Logger;
+  readonly directory?: string;
+}
+
 export function reloadPath(name: string, directory: string = STATE_DIRECTORY): string {
   return join(directory, `${name}.reload`);
 }
 
-/** Only root can connect. */
-export function serveReload(
+/** Until the program has `ended`. Only root can connect. Without the socket SIGHUP is still heard. */
+export async function serveReload(
   name: string,
   reload: () => Promise<ReloadReport>,
-  directory?: string,
-): Promise<StatusSocket> {
-  return serveAnswers(reloadPath(name, directory), () =>
-    reload().catch((error: unknown): Refusal => {
-      if (!(error instanceof AppError)) return { error: { code: 'internal', message: String(error) } };
-      const { code, message, hint } = error;
-      return { error: { code, message, ...(hint === undefined ? {} : { hint }) } };
-    }),
-  );
+  { ended, logger, directory }: ReloadSocketOptions,
+): Promise<void> {
+  try {
+    const socket = await serveAnswers(reloadPath(name, directory), () =>
+      reload().catch((error: unknown): Refusal => {
+        if (!(error instanceof AppError)) return { error: { code: 'internal', message: String(error) } };
+        const { code, message, hint } = error;
+        return { error: { code, message, ...(hint === undefined ? {} : { hint }) } };
+      }),
+    );
+    void ended.then(() => socket.close());
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    logger.log('warn', 'reload_socket_not_opened', { reason });
+  }
 }
 
 /** Rejects with the AppError of the program, `not_found` when none runs. */

@@ -15,6 +15,8 @@ import { toDeviceChange } from './wg-conf-print.ts';
 export interface UpRequest {
   readonly interfaceName: string;
   readonly conf: WgConf;
+  /** The file as it was read last, when it may have been read again. */
+  readonly latest?: () => WgConf;
   /** Where SaveConfig writes to. */
   readonly path: string;
   /** Whether PreUp and the other hooks are run. */
@@ -66,7 +68,7 @@ export async function bringUp(request: UpRequest, dependencies: UpDependencies):
   let isUp = false;
   let isDropped = false;
   await hooks(device.preUp);
-  const endpoints = await resolveAll(conf, dependencies.resolver);
+  const endpoints = await resolveAll(conf.peers, dependencies.resolver);
   const served = await dependencies.serve({
     name: interfaceName,
     ...(device.mtu === undefined ? {} : { mtu: device.mtu }),
@@ -144,20 +146,24 @@ function warnOfHooks({ conf, runsHooks }: UpRequest, { warn }: UpDependencies): 
     warn(`the hooks of the file are not run (${named.join(', ')}); --run-hooks runs them`);
 }
 
-async function resolveAll(conf: WgConf, resolver: Resolver): Promise<Map<PeerSection, Endpoint>> {
-  const resolved = conf.peers.map(async (peer): Promise<[PeerSection, Endpoint][]> =>
+/** The endpoints of those that have one. */
+export async function resolveAll(
+  peers: readonly PeerSection[],
+  resolver: Resolver,
+): Promise<Map<PeerSection, Endpoint>> {
+  const resolved = peers.map(async (peer): Promise<[PeerSection, Endpoint][]> =>
     peer.endpoint ? [[peer, await resolveEndpoint(peer.endpoint, resolver)]] : [],
   );
   return new Map((await Promise.all(resolved)).flat());
 }
 
 function save(
-  { conf, path, interfaceName }: UpRequest,
+  { conf, latest, path, interfaceName }: UpRequest,
   device: Configurable,
   { logger, resolver }: UpDependencies,
 ): void {
   try {
-    saveConfig(path, interfaceName, conf, device.state(), resolver.zones);
+    saveConfig(path, interfaceName, latest?.() ?? conf, device.state(), resolver.zones);
   } catch (error) {
     logger.log('error', 'config_not_saved', {
       reason: error instanceof Error ? error.message : String(error),

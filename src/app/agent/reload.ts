@@ -1,6 +1,6 @@
 /** What `culvert join` does when its configuration is read again. */
 import type { OpenedLog } from '../cli-log.ts';
-import { Reloader, type ReloadReport } from '../config/reload.ts';
+import { type ReloadReport, settingsReload } from '../config/reload.ts';
 import { joinSettings } from './join-settings.ts';
 import type { JoinedMachine } from './join.ts';
 import type { JoinOrder } from './settings.ts';
@@ -17,7 +17,7 @@ export function joinReload({ order, read, machine, log }: JoinReloadOptions): ()
   let { inputs } = order;
   // Transport and interface follow from it, and stay.
   const { wantsTunnel } = inputs.source.url;
-  const reloader = new Reloader({
+  return settingsReload({
     running: order.settings,
     read: () => {
       const next = read();
@@ -34,5 +34,4 @@ export function joinReload({ order, read, machine, log }: JoinReloadOptions): ()
     },
     logger: log.logger,
   });
-  return () => reloader.reload();
 }

@@ -113,8 +113,7 @@ async function run(
     logger,
   });
   const reload = joinReload({ order, read: () => readJoinOrder(sources), machine, log });
-  const reloadSocket = await serveReload(settings.interfaceName, reload);
-  void machine.ended.then(() => reloadSocket.close());
+  await serveReload(settings.interfaceName, reload, { ended: machine.ended, logger });
   // What went wrong is in the log.
   stopOnSignals(machine, () => void reload().catch(() => {}));
   // A gateway that does not answer yet is asked again: that is serving, too.

@@ -1,8 +1,10 @@
 import { lookup } from 'node:dns/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { AppError } from '../../core/errors.ts';
 import { silentLogger } from '../../core/log.ts';
 import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
+import type { ReloadReport } from '../config/reload.ts';
 import { checkDroppable, dropTo, findUser } from '../drop-user.ts';
 import { detach, type Starter, takeStarter } from '../daemonize.ts';
 import { findConf, type FoundConf } from '../find-conf.ts';
@@ -15,8 +17,9 @@ import {
 } from '../metrics/metrics-options.ts';
 import { createNetworkSystem } from '../network-system.ts';
 import { runHook } from '../programs.ts';
+import { serveReload } from '../reload-socket.ts';
 import { reportError } from '../report-error.ts';
-import { resolutionRetries } from '../resolve.ts';
+import { resolutionRetries, type Resolver } from '../resolve.ts';
 import { type RuntimeOptions, startDevice } from '../runtime.ts';
 import { announce, serviceManager } from '../sd-notify.ts';
 import { serveDevice } from '../serve-device.ts';
@@ -24,6 +27,7 @@ import { stopOnSignals } from '../signals.ts';
 import { readTuning } from '../tuning.ts';
 import { UndoStore } from '../undo-store.ts';
 import { bringUp } from '../up.ts';
+import { upReload } from '../up-reload.ts';
 import type { WgConf } from '../wg-conf.ts';
 import { systemZones } from '../zones.ts';
 
@@ -56,6 +60,9 @@ Examples:
   culvert up wg0 --no-gso         where a network card sends nothing or damaged datagrams
   culvert up wg0 --metrics 127.0.0.1:9586
 
+"culvert reload wg0", and SIGHUP to a program without a terminal, apply what has changed in the file to peers, keys, port and mark,
+as "wg syncconf"; addresses, DNS, MTU, routes and hooks need "culvert down" and "up".
+
 Environment: WG_LOG_FILE, WG_ENDPOINT_RESOLUTION_RETRIES, CULVERT_GSO, CULVERT_GRO, CULVERT_TUN_OFFLOAD`,
     )
     .action(async (fileOrInterface: string, flags: UpFlags) => {
@@ -65,7 +72,7 @@ Environment: WG_LOG_FILE, WG_ENDPOINT_RESOLUTION_RETRIES, CULVERT_GSO, CULVERT_G
       for (const warning of found.warnings) if (!starter) warn(warning);
       if (flags.detach === true && !starter) return detach();
       try {
-        await run(found, flags, metrics, starter);
+        await run(found, () => findConf(fileOrInterface).conf, flags, metrics, starter);
       } catch (error) {
         if (!starter) throw error;
         starter.failed(reportError(error, 'culvert', process.env).text);
@@ -81,6 +88,7 @@ function warn(text: string): void {
 
 async function run(
   { interfaceName, conf, path }: FoundConf,
+  readConf: () => WgConf,
   flags: UpFlags,
   metrics: MetricsOptions | undefined,
   starter: Starter | undefined,
@@ -96,30 +104,53 @@ async function run(
   const chosen = readTuning(process.env);
   const tuning = { ...chosen, gso: chosen.gso && flags.gso, gro: chosen.gro && flags.gro };
   const start = (options: RuntimeOptions) => startDevice({ ...options, tuning });
+  const resolver: Resolver = {
+    lookup: async (host) => (await lookup(host)).address,
+    zones: systemZones,
+    sleep: (ms) => sleep(ms),
+    retries: resolutionRetries(process.env),
+    onRetry: say,
+  };
+  let latest = conf;
+  const names = friendlyNames(conf);
+  let reload: (() => Promise<ReloadReport>) | undefined;
+  const reloadNow = async (): Promise<ReloadReport> => {
+    if (!reload) throw new AppError('unavailable', `${interfaceName} is not up yet`);
+    return reload();
+  };
   const up = await bringUp(
-    { interfaceName, conf, path, runsHooks: flags.runHooks === true },
+    { interfaceName, conf, latest: () => latest, path, runsHooks: flags.runHooks === true },
     {
       serve: async (options) => {
-        const openDevice = await deviceOpener(metrics, start, friendlyNames(conf));
+        const openDevice = await deviceOpener(metrics, start, names);
         const served = await serveDevice({ ...options, openDevice, zones: systemZones });
-        stopOnSignals(served);
+        // What went wrong is in the log.
+        stopOnSignals(served, () => void reloadNow().catch(() => {}));
+        // While there are still the rights for it.
+        await serveReload(interfaceName, reloadNow, { ended: served.ended, logger });
         return served;
       },
       system: createNetworkSystem(),
       undoStore: new UndoStore(),
-      resolver: {
-        lookup: async (host) => (await lookup(host)).address,
-        zones: systemZones,
-        sleep: (ms) => sleep(ms),
-        retries: resolutionRetries(process.env),
-        onRetry: say,
-      },
+      resolver,
       runHook,
       ...(user ? { drop: () => dropTo(user, interfaceName) } : {}),
       warn: say,
       logger,
     },
   );
+  reload = upReload({
+    conf,
+    read: readConf,
+    device: up.device,
+    resolver,
+    onApplied: (next) => {
+      latest = next;
+      names.clear();
+      for (const [key, name] of friendlyNames(next)) names.set(key, name);
+    },
+    logger,
+  });
   starter?.ready();
   announce(service, `${interfaceName} is up`);
   await up.ended;

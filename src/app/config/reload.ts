@@ -19,7 +19,35 @@ export interface ReloadFailure {
   readonly reason: string;
 }
 
-export interface ReloaderOptions<Table extends SettingTable> {
+/** One after the other, and told to the log. Rejects with AppError when `task` does: then nothing has changed. */
+export function reloading(task: () => Promise<ReloadReport>, logger: Logger): () => Promise<ReloadReport> {
+  let last: Promise<unknown> = Promise.resolve();
+  return () => {
+    const reloaded = last.then(() => told(task, logger));
+    last = reloaded.catch(() => {});
+    return reloaded;
+  };
+}
+
+async function told(task: () => Promise<ReloadReport>, logger: Logger): Promise<ReloadReport> {
+  try {
+    const report = await task();
+    logger.log('info', 'config_reloaded', {
+      changed: names(report.changed),
+      needs_restart: names(report.needsRestart),
+    });
+    for (const { keys, reason } of report.failed) {
+      logger.log('error', 'setting_not_applied', { setting: keys.join(' '), reason });
+    }
+    return report;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    logger.log('error', 'config_not_reloaded', { reason });
+    throw error instanceof AppError ? error : new AppError('internal', reason, { cause: error });
+  }
+}
+
+export interface SettingsReloadOptions<Table extends SettingTable> {
   readonly running: Effective<Table>;
   /** Reads flags, environment and file again. Throws AppError when they are wrong. */
   readonly read: () => Effective<Table>;
@@ -30,45 +58,13 @@ export interface ReloaderOptions<Table extends SettingTable> {
   readonly logger: Logger;
 }
 
-export class Reloader<Table extends SettingTable> {
-  readonly #options: ReloaderOptions<Table>;
-  #running: Effective<Table>;
-  #serial: Promise<unknown> = Promise.resolve();
-
-  constructor(options: ReloaderOptions<Table>) {
-    this.#options = options;
-    this.#running = options.running;
-  }
-
-  /** One after the other. Rejects with AppError when what is there now is wrong: everything stays as it was. */
-  reload(): Promise<ReloadReport> {
-    const reloaded = this.#serial.then(() => this.#reload());
-    this.#serial = reloaded.catch(() => {});
-    return reloaded;
-  }
-
-  async #reload(): Promise<ReloadReport> {
-    const { logger } = this.#options;
-    try {
-      const report = await this.#apply();
-      logger.log('info', 'config_reloaded', {
-        changed: names(report.changed),
-        needs_restart: names(report.needsRestart),
-      });
-      for (const { keys, reason } of report.failed) {
-        logger.log('error', 'setting_not_applied', { setting: keys.join(' '), reason });
-      }
-      return report;
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      logger.log('error', 'config_not_reloaded', { reason });
-      throw error instanceof AppError ? error : new AppError('internal', reason, { cause: error });
-    }
-  }
-
-  async #apply(): Promise<ReloadReport> {
-    const { read, apply, frozen } = this.#options;
-    const before = this.#running;
+export function settingsReload<Table extends SettingTable>(
+  options: SettingsReloadOptions<Table>,
+): () => Promise<ReloadReport> {
+  const { read, apply, frozen, logger } = options;
+  let { running } = options;
+  return reloading(async () => {
+    const before = running;
     const wanted = read();
     const stuck = new Set(frozen?.(before, wanted));
     const isLive = (key: string) => before.table[key]?.change === 'live' && !stuck.has(key);
@@ -78,9 +74,16 @@ export class Reloader<Table extends SettingTable> {
     const next = keeping(before, wanted, (key) => !isLive(key));
     const failed = live.length > 0 ? await apply(next) : [];
     const unapplied = new Set(failed.flatMap(({ keys }) => keys));
-    this.#running = keeping(before, next, (key) => unapplied.has(key));
-    return { changed: live.filter(({ key }) => !unapplied.has(key)), needsRestart, failed };
-  }
+    running = keeping(before, next, (key) => unapplied.has(key));
+    return {
+      changed: live.filter(({ key }) => !unapplied.has(key)),
+      needsRestart,
+      failed: failed.map(({ keys, reason }) => ({
+        keys: keys.filter((key) => live.some((change) => change.key === key)),
+        reason,
+      })),
+    };
+  }, logger);
 }
 
 /** `after` but for settings that stay as they were. */
@@ -102,7 +105,7 @@ function names(changes: readonly SettingChange[]): string | undefined {
 /** For people, one line each. */
 export function formatReload({ changed, needsRestart, failed }: ReloadReport): string {
   const change = ({ key, before = 'not set', after = 'not set' }: SettingChange) =>
-    before === after ? `${key}: another content` : `${key}: ${before} -> ${after}`;
+    before === after ? `${key}: changed` : `${key}: ${before} -> ${after}`;
   const lines = [
     ...changed.map(change),
     ...needsRestart.map((one) => `${change(one)}: needs a restart, left as it was`),

@@ -2,7 +2,7 @@
 import { AppError } from '../../core/errors.ts';
 import type { OpenedLog } from '../cli-log.ts';
 import type { Effective } from '../config/effective.ts';
-import { Reloader, type ReloadReport } from '../config/reload.ts';
+import { type ReloadReport, settingsReload } from '../config/reload.ts';
 import { gatewayConfig } from './config.ts';
 import type { UnappliedPart } from './live-config.ts';
 import { httpPart } from './open.ts';
@@ -29,7 +29,7 @@ export function gatewayReload(
   options: GatewayReloadOptions,
 ): (gateway: Reconfigurable) => Promise<ReloadReport> {
   let running: Reconfigurable | undefined;
-  const reloader = new Reloader({
+  const reload = settingsReload({
     running: options.settings,
     read: options.read,
     // Plain HTTP/2 and TLS are two servers.
@@ -46,6 +46,6 @@ export function gatewayReload(
   });
   return (gateway) => {
     running = gateway;
-    return reloader.reload();
+    return reload();
   };
 }
