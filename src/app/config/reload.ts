@@ -37,7 +37,7 @@ async function told(task: () => Promise<ReloadReport>, logger: Logger): Promise<
       needs_restart: names(report.needsRestart),
     });
     for (const { keys, reason } of report.failed) {
-      logger.log('error', 'setting_not_applied', { setting: keys.join(' '), reason });
+      logger.log('error', 'setting_not_applied', { setting: keys.join(', '), reason });
     }
     return report;
   } catch (error) {
@@ -99,7 +99,7 @@ function keeping<Table extends SettingTable>(
 }
 
 function names(changes: readonly SettingChange[]): string | undefined {
-  return changes.length === 0 ? undefined : changes.map(({ key }) => key).join(' ');
+  return changes.length === 0 ? undefined : changes.map(({ key }) => key).join(', ');
 }
 
 /** For people, one line each. */

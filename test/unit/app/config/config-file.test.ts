@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { findConfigFile, readConfigText, SYSTEM_FILE } from '../../../../src/app/config/config-file.ts';
+
+const OWN = '/home/me/.config/culvert/config.yaml';
+const find = (
+  given: { flag?: string; env?: Record<string, string>; uid?: number },
+  ...present: readonly string[]
+) =>
+  findConfigFile(given.flag, { env: given.env ?? {}, uid: given.uid ?? 1000, home: '/home/me' }, (path) =>
+    present.includes(path),
+  );
+
+test('the file is the one that is named, by the flag before the variable, there or not', () => {
+  const env = { CULVERT_CONFIG: '/env.yaml' };
+  assert.deepEqual(find({ flag: '/flag.yaml', env }, OWN), { path: '/flag.yaml', isNamed: true });
+  assert.deepEqual(find({ env }, OWN), { path: '/env.yaml', isNamed: true });
+  assert.equal(find({ env: { CULVERT_CONFIG: '' } }), undefined);
+});
+
+test('without a name it is that of the user, else that of the machine, where there is one', () => {
+  assert.deepEqual(find({}, OWN, SYSTEM_FILE), { path: OWN, isNamed: false });
+  assert.deepEqual(find({}, SYSTEM_FILE), { path: SYSTEM_FILE, isNamed: false });
+  const xdg = '/xdg/culvert/config.yaml';
+  assert.equal(find({ env: { XDG_CONFIG_HOME: '/xdg' } }, xdg, OWN)?.path, xdg);
+  assert.equal(find({ env: { XDG_CONFIG_HOME: 'relative' } }, OWN)?.path, OWN);
+  assert.equal(find({}), undefined);
+});
+
+test('root is led by no file in anybody’s home', () => {
+  assert.equal(find({ uid: 0 }, OWN), undefined);
+  assert.equal(find({ uid: 0 }, OWN, SYSTEM_FILE)?.path, SYSTEM_FILE);
+});
+
+test('a file that cannot be read, or is too large to be one, is named', () => {
+  assert.throws(() => readConfigText('/nonexistent/config.yaml'), {
+    code: 'not_found',
+    message: '/nonexistent/config.yaml: ENOENT',
+  });
+  assert.throws(() => readConfigText('/tmp'), { code: 'io', message: '/tmp: EISDIR' });
+});
