@@ -63,3 +63,15 @@ test('at the start a bad pair is an error', (t) => {
   assert.throws(() => new TlsFiles(cert, key), { code: 'config' });
   assert.throws(() => new TlsFiles(`${cert}.absent`, key), { code: 'io' });
 });
+
+test('other files take their place, unless they cannot be used', (t) => {
+  const first = files(t, CERTIFICATE);
+  const second = files(t, OTHER_CERTIFICATE);
+  const tls = new TlsFiles(first.cert, first.key);
+  assert.throws(() => tls.use(first.cert, second.key), { code: 'config' });
+  assert.deepEqual(tls.pair, CERTIFICATE);
+  assert.deepEqual(tls.use(second.cert, second.key), OTHER_CERTIFICATE);
+  second.write(second.cert, CERTIFICATE.cert);
+  second.write(second.key, CERTIFICATE.key);
+  assert.deepEqual(tls.check(), CERTIFICATE);
+});

@@ -45,3 +45,13 @@ test('a full table refuses newcomers until a source has rested', () => {
   assert.ok(limiter.allow(address('10.0.0.3'), 1500));
   assert.equal(limiter.size, 1);
 });
+
+test('another limit holds at once, for sources that had used up the old one, too', () => {
+  const limiter = new AddressLimiter({ perSecond: 1, burst: 1 });
+  assert.ok(limiter.allow(address('10.0.0.1'), 0));
+  assert.ok(!limiter.allow(address('10.0.0.1'), 0));
+  limiter.setLimit({ perSecond: 1, burst: 2 });
+  assert.ok(limiter.allow(address('10.0.0.1'), 0));
+  assert.ok(limiter.allow(address('10.0.0.1'), 0));
+  assert.ok(!limiter.allow(address('10.0.0.1'), 0));
+});

@@ -106,3 +106,24 @@ test('a destination that is set while the device runs: nothing else is let throu
   alice.send(own, foreign);
   assert.deepEqual(bob.received(), [own]);
 });
+
+test('a bandwidth limit that is set while the device runs holds, in the next lane too, until it is lifted', async () => {
+  const mortal = mortalHost();
+  const { alice, bob, world, toBob } = await pair({ bob: { createHost: mortal.createHost } });
+  const packets = Array.from({ length: 100 }, () => toBob(1_000));
+  const arrived = () => {
+    alice.send(...packets);
+    return bob.received().length;
+  };
+  assert.equal(arrived(), 100);
+  bob.device.setBandwidth({ total: { bytesPerSecond: 1, burstBytes: 0 } });
+  const limited = arrived();
+  assert.ok(limited > 0 && limited < 70, `${limited}`);
+  world.advance(REKEY_TIMEOUT);
+  mortal.restart();
+  bob.device.laneRestarted();
+  world.settle();
+  assert.equal(arrived(), limited);
+  bob.device.setBandwidth({});
+  assert.equal(arrived(), 100);
+});
