@@ -95,6 +95,10 @@ export class GatewayProgram {
     return code ?? by;
   }
 
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
+  }
+
   join(name?: string): Promise<JoinView> {
     return this.admin.call('tokens.join', name === undefined ? {} : { name });
   }
