@@ -101,7 +101,7 @@ describe('culvert reload', { skip, timeout: TEST_TIMEOUT_MS }, () => {
     assert.equal(stdout, '');
     assert.match(stderr, /gateway\.yaml:4: machineLimit "0": expected a whole number from 1 to 1000000/);
     assert.deepEqual([...sessions(), await gateway.admin.call('status', {})], before);
-    assert.match(gateway.output, /Config not reloaded|config_not_reloaded/);
+    await eventually('the log has it, too', () => /config_not_reloaded/.test(gateway.output));
   });
 
   test('SIGHUP to a gateway without a terminal reloads', async () => {
@@ -112,7 +112,7 @@ describe('culvert reload', { skip, timeout: TEST_TIMEOUT_MS }, () => {
     assert.deepEqual(sessions(), before);
   });
 
-  test('a machine publishes another service, and its session goes on', async () => {
+  test('a machine publishes another service and sends events, and its session goes on', async () => {
     const { address } = await gateway.connected(uuid(1));
     const answers = () =>
       site.gateway.try('curl', ['-sS', '--max-time', '5', `http://[${address}]:8080/`]).stdout === 'hello';
@@ -124,6 +124,12 @@ describe('culvert reload', { skip, timeout: TEST_TIMEOUT_MS }, () => {
     const { stdout, status } = reload(overUdp.interfaceName);
     assert.deepEqual([stdout, status], ['expose: not set -> 8080=127.0.0.1:80\n', 0]);
     await eventually('the service answers', answers);
+    configureMachine('expose: ["8080=127.0.0.1:80"]', 'events: gateway');
+    assert.equal(reload(overUdp.interfaceName).stdout, 'events: not set -> gateway\n');
+    await eventually('an event arrives', async () => {
+      const entries = { machine: uuid(1), kind: 'event', count: 10 } as const;
+      return (await gateway.admin.call('machines.entries', entries)).length > 0;
+    });
     configureMachine('expos: []');
     const wrong = reload(overUdp.interfaceName);
     assert.equal(wrong.status, 2);

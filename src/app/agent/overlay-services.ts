@@ -40,6 +40,7 @@ export class OverlayServices {
   #logs: readonly LogSender[] = [];
   #link: Link | undefined;
   #isOnline = false;
+  #isClosed = false;
   #serial: Promise<void> = Promise.resolve();
 
   constructor(offer: OverlayOffer, logger: Logger) {
@@ -51,6 +52,7 @@ export class OverlayServices {
 
   /** Touches what is another than before. */
   async reconfigure(offer: OverlayOffer): Promise<void> {
+    if (this.#isClosed) return;
     const before = this.#offer;
     this.#offer = offer;
     if (offer.inputs.eventSink !== before.inputs.eventSink) {
@@ -107,6 +109,7 @@ export class OverlayServices {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#events?.publish(statusEvent('SHUTTING_DOWN', false));
     await this.#events?.drain(DRAIN_TIMEOUT_MS);
     this.#events?.close();

@@ -8,6 +8,7 @@ import { MAX_LANES } from '../../link/stream-table.ts';
 import type { Transport } from '../../link/transport-policy.ts';
 import { LOG_SETTINGS } from '../cli-log.ts';
 import { type Effective, readSettings } from '../config/effective.ts';
+import { exposedSecret } from '../config/exposed.ts';
 import { secretOf } from '../config/secret.ts';
 import { anyText, hidden, list, optional, setting, toggle, type ValuesOf } from '../config/setting.ts';
 import { fileDocuments, gather, type Sources } from '../config/sources.ts';
@@ -223,12 +224,14 @@ export interface JoinOrder {
   readonly inputs: JoinInputs;
 }
 
-/** Throws AppError: what is wrong first. */
-export function readJoinOrder(sources: Sources): JoinOrder {
+/** Throws AppError: what is wrong first. `warn` hears of a file that others should not read. */
+export function readJoinOrder(sources: Sources, warn?: (text: string) => void): JoinOrder {
   const documents = fileDocuments(sources.file, {
     [JOIN_KIND]: Object.keys(JOIN_SETTINGS),
     ...LINK_DOCUMENT_KEYS,
   });
+  const exposed = sources.file && exposedSecret(sources.file.path, documents, { [JOIN_KIND]: JOIN_SETTINGS });
+  if (exposed !== undefined) warn?.(exposed);
   const settings = readSettings(JOIN_SETTINGS, gather(sources, JOIN_SETTINGS, documents, JOIN_KIND));
   return joinOrder(settings, documents, sources.file?.path ?? '');
 }

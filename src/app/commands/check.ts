@@ -2,7 +2,6 @@ import { fstatSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { AppError } from '../../core/errors.ts';
-import { checkConfig, formatConfigCheck } from '../config/check.ts';
 import { type ConfProblem, checkWgConf } from '../wg-conf.ts';
 
 /** `culvert check FILE`: all problems and warnings of a configuration file, with their lines. */
@@ -20,11 +19,11 @@ Examples:
 
 Prints one line per problem. Exit code 0: the file is good (there may be warnings), 2: it is not.`,
     )
-    .action((file: string, { json }: { readonly json?: true }) => {
+    .action(async (file: string, { json }: { readonly json?: true }) => {
       const name = file === '-' ? 'stdin' : basename(file);
       const text = read(file);
       const isGood = isYaml(name, text)
-        ? checkYaml(text, name, json === true)
+        ? await checkYaml(text, name, json === true)
         : checkConf(text, name, json === true);
       if (!isGood) process.exitCode = 2;
     });
@@ -35,7 +34,9 @@ function isYaml(name: string, text: string): boolean {
   return /\.ya?ml$/i.test(name) || (!name.endsWith('.conf') && /^(?:apiVersion|kind)[ \t]*:/m.test(text));
 }
 
-function checkYaml(text: string, name: string, isJson: boolean): boolean {
+/** Loads what serve and join are made of only where it is wanted. */
+async function checkYaml(text: string, name: string, isJson: boolean): Promise<boolean> {
+  const { checkConfig, formatConfigCheck } = await import('../config/check.ts');
   const check = checkConfig(text, name, process.env);
   if (isJson) {
     printJson(check);

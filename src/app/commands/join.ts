@@ -60,7 +60,10 @@ Environment: CULVERT_JOIN_URL, CULVERT_JOIN_TOKEN, HTTPS_PROXY, NO_PROXY, SSL_CE
     .action(async (url: string | undefined, flags: JoinCommandFlags) => {
       const starter = takeStarter(process.env);
       const sources = joinSources(command, url, flags.config);
-      const order = readJoinOrder(sources);
+      // The starter of a daemon has said it.
+      const order = readJoinOrder(sources, (text) => {
+        if (!starter) process.stderr.write(`culvert: warning: ${text}\n`);
+      });
       const settings = joinSettings(order.settings, order.inputs.source.url.wantsTunnel);
       if (flags.detach === true && !starter) {
         await detach();

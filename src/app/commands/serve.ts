@@ -77,7 +77,7 @@ async function serve({ demo }: ServeCommandFlags, sources: Sources): Promise<voi
   // Whatever is made from here on is nobody else's to read.
   process.umask(0o077);
   const read = () => readServeSettings(sources);
-  const settings = read();
+  const settings = readServeSettings(sources, (text) => process.stderr.write(`culvert: warning: ${text}\n`));
   const { values } = settings;
   const config = gatewayConfig(settings, ownAddress);
   const isDemo = demo === true;

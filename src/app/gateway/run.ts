@@ -18,13 +18,7 @@ import { StreamTable } from '../../link/stream-table.ts';
 import { TlsFiles, type TlsPair } from '../../link/tls-files.ts';
 import { firstStart } from '../../link/token-admin.ts';
 import type { PrivateKey } from '../../noise/keys.ts';
-import { streamsView } from '../api/datapath-view.ts';
-import { type GatewayApiServer, serveGatewayApi } from '../api/gateway-api.ts';
 import type { ReloadReport } from '../config/reload.ts';
-import { isLoopback } from '../http/listen-address.ts';
-import { gatewayMetrics } from '../metrics/gateway-metrics.ts';
-import { type MetricsAddress, type MetricsServer, serveMetrics } from '../metrics/device-server.ts';
-import { processMetrics } from '../metrics/process-metrics.ts';
 import { Admin } from './admin.ts';
 import { AdminSocket } from './admin-socket.ts';
 import type { LiveLookup } from './admin-views.ts';
@@ -37,8 +31,8 @@ import {
   provisionSettings,
   type UnappliedPart,
 } from './live-config.ts';
+import { type HttpServer, httpServer, metricsServer } from './operator-servers.ts';
 import type { Overlay } from './overlay.ts';
-import { Replaceable } from './replaceable.ts';
 import type { OpenReports, Reports } from './reports.ts';
 import { Teardown } from './teardown.ts';
 
@@ -136,8 +130,9 @@ class Starting {
     const front = this.#createFront(core, tls);
     const { port: apiPort } = await front.listen(config.api.host ?? '::', config.api.port);
     this.#teardown.defer('gRPC API', () => front.close(AbortSignal.timeout(DRAIN_MS)));
-    const http = this.#createHttp(core, tls, () => admin);
-    const metrics = this.#createMetrics(core, reports, front, () => admin);
+    const operated = { ...core, reports, front, tls, admin: () => admin, clock, logger };
+    const http = httpServer(operated);
+    const metrics = metricsServer({ ...operated, isStopping: () => this.#isStopping });
     const setCertificate = (pair: TlsPair): void => {
       front.setCertificate(pair);
       http.server?.setCertificate(pair);
@@ -282,57 +277,7 @@ class Starting {
     await socket.listen();
     this.#teardown.defer('admin socket', () => socket.close());
   }
-
-  #createHttp({ overlay, streams }: Core, tls: TlsFiles | undefined, admin: () => Admin): HttpServer {
-    const { clock, logger } = this.#parts;
-    return new Replaceable((http) =>
-      serveGatewayApi({
-        ...http,
-        // On loopback nobody listens in, and no certificate has its name.
-        tls: isLoopback(http.address.host) ? undefined : tls?.pair,
-        admin: admin(),
-        datapath: () => ({
-          device: overlay.view(),
-          streams: streamsView(streams.counters, streams.openStreams),
-        }),
-        clock,
-        logger,
-      }),
-    );
-  }
-
-  #createMetrics(
-    { overlay, streams, gateway }: Core,
-    { events, logs }: Reports,
-    front: GrpcFront,
-    admin: () => Admin,
-  ): Replaceable<MetricsAddress, MetricsServer> {
-    const problems = () => [
-      ...(this.#isStopping ? ['the gateway is shutting down'] : []),
-      ...(gateway.storeProblem ? [gateway.storeProblem.message] : []),
-      ...(overlay.isUp() ? [] : [`interface ${overlay.name} is down`]),
-    ];
-    const registry = gatewayMetrics({
-      provisions: gateway.counters,
-      streams: streams.counters,
-      openStreams: () => streams.openStreams,
-      connections: () => front.connections,
-      events,
-      logs,
-      machines: () => admin().machines(),
-      isReady: () => problems().length === 0,
-    });
-    const ofProcess = processMetrics();
-    const collect = async (): Promise<readonly Buffer[]> => [
-      Buffer.from(await registry.metrics()),
-      ...(await overlay.metrics()),
-      Buffer.from(await ofProcess()),
-    ];
-    return new Replaceable((address) => serveMetrics(address, { collect, problems }));
-  }
 }
-
-type HttpServer = Replaceable<HttpPart, GatewayApiServer>;
 
 function liveLookup({ overlay, streams }: Core): LiveLookup {
   const traffic = overlay.traffic();

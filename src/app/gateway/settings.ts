@@ -6,6 +6,7 @@ import type { JoinMode } from '../../link/provision-context.ts';
 import { parseRelayTarget } from '../../link/relay-server.ts';
 import { LOG_SETTINGS } from '../cli-log.ts';
 import { type Effective, readSettings } from '../config/effective.ts';
+import { exposedSecret } from '../config/exposed.ts';
 import { anyText, hidden, list, optional, setting, toggle, type ValuesOf } from '../config/setting.ts';
 import { fileDocuments, gather, missingDocument, type Sources } from '../config/sources.ts';
 import { listenAddress, oneOf, portOrNone, wholeNumber } from '../flag-values.ts';
@@ -272,11 +273,13 @@ export const SERVE_SETTINGS = {
   ...LOG_SETTINGS,
 };
 
-/** What is told now. Throws AppError: what is wrong first. */
-export function readServeSettings(sources: Sources): Effective<ServeTable> {
+/** What is told now. Throws AppError: what is wrong first. `warn` hears of a file that others should not read. */
+export function readServeSettings(sources: Sources, warn?: (text: string) => void): Effective<ServeTable> {
   const { file } = sources;
   const documents = fileDocuments(file, { [SERVE_KIND]: Object.keys(SERVE_SETTINGS) });
   if (file?.isNamed && documents.length === 0) throw missingDocument(file, SERVE_KIND);
+  const exposed = file && exposedSecret(file.path, documents, { [SERVE_KIND]: SERVE_SETTINGS });
+  if (exposed !== undefined) warn?.(exposed);
   return readSettings(SERVE_SETTINGS, gather(sources, SERVE_SETTINGS, documents, SERVE_KIND));
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { askReload, reloadPath, serveReload } from '../../../src/app/reload-socket.ts';
 import { configError } from '../../../src/core/errors.ts';
@@ -45,7 +45,8 @@ test('a program that cannot have the socket runs without', async (t) => {
     log: (level, event) => void events.push(`${level} ${event}`),
     child: () => logger,
   };
-  const directory = join(temporary(t), 'x'.repeat(200));
+  const directory = join(temporary(t), 'file', 'below');
+  writeFileSync(dirname(directory), '');
   await serveReload('one', async () => REPORT as never, { ended: Promise.resolve(), logger, directory });
   assert.deepEqual(events, ['warn reload_socket_not_opened']);
 });

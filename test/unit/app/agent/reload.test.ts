@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { LiveJoin } from '../../../../src/app/agent/join.ts';
+import type { LiveJoin } from '../../../../src/app/agent/machine.ts';
 import { joinReload } from '../../../../src/app/agent/reload.ts';
 import { readJoinOrder } from '../../../../src/app/agent/settings.ts';
 import { formatReload } from '../../../../src/app/config/reload.ts';

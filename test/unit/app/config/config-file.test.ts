@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { readJoinOrder } from '../../../../src/app/agent/settings.ts';
 import { findConfigFile, readConfigText, SYSTEM_FILE } from '../../../../src/app/config/config-file.ts';
+import { readServeSettings } from '../../../../src/app/gateway/settings.ts';
 
 const OWN = '/home/me/.config/culvert/config.yaml';
 const find = (
@@ -38,4 +43,26 @@ test('a file that cannot be read, or is too large to be one, is named', () => {
     message: '/nonexistent/config.yaml: ENOENT',
   });
   assert.throws(() => readConfigText('/tmp'), { code: 'io', message: '/tmp: EISDIR' });
+});
+
+test('a file with a secret in it that others can read is named, one without or of its owner alone is not', (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'culvert-config-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  const path = join(directory, 'config.yaml');
+  const warnings = (document: string, mode: number) => {
+    writeFileSync(path, `apiVersion: v1alpha1\n${document}`);
+    chmodSync(path, mode);
+    const said: string[] = [];
+    const sources = { flags: new Map(), env: {}, file: { path, isNamed: true } };
+    if (document.includes('Serve')) readServeSettings(sources, (text) => said.push(text));
+    else readJoinOrder(sources, (text) => said.push(text));
+    return said;
+  };
+  const token = 'kind: CulvertServeConfig\njoinToken: hush\n';
+  assert.deepEqual(warnings(token, 0o640), [`${path}: others can read joinToken in it; chmod 600 it`]);
+  assert.deepEqual(warnings(token, 0o600), []);
+  assert.deepEqual(warnings('kind: CulvertServeConfig\njoinTokenFile: /x\n', 0o644), []);
+  const link = 'kind: SideroLinkConfig\napiUrl: https://gateway.example/?jointoken=hush\n';
+  assert.deepEqual(warnings(link, 0o644), [`${path}: others can read apiUrl in it; chmod 600 it`]);
+  assert.deepEqual(warnings('kind: CulvertJoinConfig\nurl: https://gateway.example/\n', 0o644), []);
 });
