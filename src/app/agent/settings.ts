@@ -226,14 +226,15 @@ export interface JoinOrder {
 
 /** Throws AppError: what is wrong first. `warn` hears of a file that others should not read. */
 export function readJoinOrder(sources: Sources, warn?: (text: string) => void): JoinOrder {
-  const documents = fileDocuments(sources.file, {
+  const file = sources.file();
+  const documents = fileDocuments(file, {
     [JOIN_KIND]: Object.keys(JOIN_SETTINGS),
     ...LINK_DOCUMENT_KEYS,
   });
-  const exposed = sources.file && exposedSecret(sources.file.path, documents, { [JOIN_KIND]: JOIN_SETTINGS });
+  const exposed = file && exposedSecret(file.path, documents, { [JOIN_KIND]: JOIN_SETTINGS });
   if (exposed !== undefined) warn?.(exposed);
   const settings = readSettings(JOIN_SETTINGS, gather(sources, JOIN_SETTINGS, documents, JOIN_KIND));
-  return joinOrder(settings, documents, sources.file?.path ?? '');
+  return joinOrder(settings, documents, file?.path ?? '');
 }
 
 /** `documents` of `path` count where settings say nothing. Throws AppError. */

@@ -49,10 +49,13 @@ export function checkConfig(text: string, name: string, env: Environment): Confi
   }
   return {
     file: name,
-    problems: checker.problems.map(({ message, hint }) => ({
-      message,
-      ...(hint === undefined ? {} : { hint }),
-    })),
+    // A variable that is wrong may be so for both commands.
+    problems: [...new Map(checker.problems.map((problem) => [problem.message, problem])).values()].map(
+      ({ message, hint }) => ({
+        message,
+        ...(hint === undefined ? {} : { hint }),
+      }),
+    ),
     documents: checker.problems.length > 0 ? [] : shownDocuments,
   };
 }

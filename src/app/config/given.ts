@@ -50,9 +50,17 @@ export function givenTexts(
   });
 }
 
-/** The first of them that says something to a setting counts. */
+/**
+ * The first of them that says something to a setting counts; a secret and the file that holds it (`joinToken`,
+ * `joinTokenFile`) are one.
+ */
 export function mergeGivens(...sources: readonly Givens[]): Givens {
-  return new Map(sources.toReversed().flatMap((givens) => [...givens]));
+  const merged = new Map<string, Given>();
+  for (const givens of sources) {
+    const said = new Set([...merged.keys()].flatMap((key) => [key, `${key}File`, key.replace(/File$/, '')]));
+    for (const [key, given] of givens) if (!said.has(key)) merged.set(key, given);
+  }
+  return merged;
 }
 
 /** Throws AppError when there are two of this kind. */

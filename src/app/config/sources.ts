@@ -18,7 +18,8 @@ import type { SettingTable } from './setting.ts';
 export interface Sources {
   readonly flags: Givens;
   readonly env: Environment;
-  readonly file: ConfigFile | undefined;
+  /** Looked for anew at each reading. */
+  readonly file: () => ConfigFile | undefined;
 }
 
 /** Of this process. `config` is the value of `--config`. */
@@ -26,7 +27,7 @@ export function ownSources(command: Command, table: SettingTable, config: string
   return {
     flags: givenByFlags(command, table),
     env: process.env,
-    file: findConfigFile(config, ownSurroundings()),
+    file: () => findConfigFile(config, ownSurroundings()),
   };
 }
 

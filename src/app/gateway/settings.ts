@@ -275,7 +275,7 @@ export const SERVE_SETTINGS = {
 
 /** What is told now. Throws AppError: what is wrong first. `warn` hears of a file that others should not read. */
 export function readServeSettings(sources: Sources, warn?: (text: string) => void): Effective<ServeTable> {
-  const { file } = sources;
+  const file = sources.file();
   const documents = fileDocuments(file, { [SERVE_KIND]: Object.keys(SERVE_SETTINGS) });
   if (file?.isNamed && documents.length === 0) throw missingDocument(file, SERVE_KIND);
   const exposed = file && exposedSecret(file.path, documents, { [SERVE_KIND]: SERVE_SETTINGS });

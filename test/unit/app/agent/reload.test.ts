@@ -19,7 +19,7 @@ function agent(t: TestContext, text: string) {
   const path = join(directory, 'config.yaml');
   const write = (now: string) => writeFileSync(path, now);
   write(text);
-  const read = () => readJoinOrder({ flags: new Map(), env: {}, file: { path, isNamed: true } });
+  const read = () => readJoinOrder({ flags: new Map(), env: {}, file: () => ({ path, isNamed: true }) });
   const applied: LiveJoin[] = [];
   const self = { write, applied, problem: undefined as AppError | undefined };
   const reload = joinReload({

@@ -53,7 +53,7 @@ test('a file with a secret in it that others can read is named, one without or o
     writeFileSync(path, `apiVersion: v1alpha1\n${document}`);
     chmodSync(path, mode);
     const said: string[] = [];
-    const sources = { flags: new Map(), env: {}, file: { path, isNamed: true } };
+    const sources = { flags: new Map(), env: {}, file: () => ({ path, isNamed: true }) };
     if (document.includes('Serve')) readServeSettings(sources, (text) => said.push(text));
     else readJoinOrder(sources, (text) => said.push(text));
     return said;

@@ -11,6 +11,7 @@ import { exampleFile } from '../../../../src/app/config/example.ts';
 import { givenByDocument, givenByFlags } from '../../../../src/app/config/given.ts';
 import { addSettings, type SettingTable } from '../../../../src/app/config/setting.ts';
 import type { Sources } from '../../../../src/app/config/sources.ts';
+import { firstToken } from '../../../../src/app/gateway/config.ts';
 import { readServeSettings, SERVE_KIND, SERVE_SETTINGS } from '../../../../src/app/gateway/settings.ts';
 import { readDocuments } from '../../../../src/link/config-documents.ts';
 
@@ -38,7 +39,7 @@ function sources(given: { flags?: readonly string[]; env?: Record<string, string
   return {
     flags: givenByFlags(parsed(SERVE_SETTINGS, flags), SERVE_SETTINGS),
     env,
-    file: path === undefined ? undefined : { path, isNamed: true },
+    file: () => (path === undefined ? undefined : { path, isNamed: true }),
   };
 }
 
@@ -119,6 +120,17 @@ test('a flag counts before the environment, that before the file, that before th
   assert.deepEqual(places, ['--rate-limit', 'CULVERT_SERVE_MACHINE_LIMIT', `${path}:5: tunnel`, undefined]);
 });
 
+test('a secret of the environment counts before a file that a file names; two in one place are too many', (t) => {
+  const path = configFile(t, `${HEAD}joinTokenFile: /nonexistent\n`);
+  const { values } = readServeSettings(sources({ env: { CULVERT_JOIN_TOKEN: 'mine' }, path }));
+  assert.deepEqual([values.joinToken, values.joinTokenFile], ['mine', undefined]);
+  const both = readServeSettings(sources({ path: configFile(t, `${HEAD}joinToken: a\njoinTokenFile: b\n`) }));
+  assert.throws(
+    () => firstToken(both),
+    /config\.yaml:4: joinTokenFile and .*config\.yaml:3: joinToken: only one/,
+  );
+});
+
 test('a variable that is empty counts as unset, lists stand between commas, switches are true or false', () => {
   const read = (env: Record<string, string>) => readServeSettings(sources({ env })).values;
   assert.equal(read({ CULVERT_SERVE_HTTP: '' }).http?.port, 9587);
@@ -191,7 +203,11 @@ test('each command reads its own documents, whatever is wrong with those of the 
     t,
     `${HEAD}nonsense: 1\n---\napiVersion: v1alpha1\nkind: ${JOIN_KIND}\nurl: https://gateway.example\nstreams: 3\n`,
   );
-  const { settings, inputs } = readJoinOrder({ flags: new Map(), env: {}, file: { path, isNamed: true } });
+  const { settings, inputs } = readJoinOrder({
+    flags: new Map(),
+    env: {},
+    file: () => ({ path, isNamed: true }),
+  });
   assert.deepEqual([settings.values.streams, inputs.source.url.host], [3, 'gateway.example']);
   assert.throws(() => readServeSettings(sources({ path })), /unknown key "nonsense"/);
 });
@@ -200,7 +216,7 @@ test('a join URL may come from the environment, and its token from a file that o
   const token = configFile(t, 'from-a-file\n');
   const env = { CULVERT_JOIN_URL: 'https://gateway.example', CULVERT_JOIN_TOKEN_FILE: token };
   const read = (more: object) =>
-    readJoinOrder({ flags: new Map(), env: { ...env, ...more }, file: undefined }).inputs.source.url
+    readJoinOrder({ flags: new Map(), env: { ...env, ...more }, file: () => undefined }).inputs.source.url
       .joinToken;
   assert.equal(read({}), 'from-a-file');
   assert.throws(() => read({ CULVERT_JOIN_TOKEN: 'twice' }), /only one of them can be the secret/);
