@@ -13,6 +13,7 @@ import type { StreamBridge } from '../tunnel/stream-bridge.ts';
 import { wasmChecksums } from '../wasm/checksums.ts';
 import { Alarm } from './alarm.ts';
 import { createTransport, isHosted } from './transport.ts';
+import { outerQueues, type Queue } from './queues.ts';
 import { readTuning, type Tuning } from './tuning.ts';
 
 /** Address space of one device: receive and send buffers, records and keys of MAX_PEERS. Pages are used when touched. */
@@ -52,11 +53,21 @@ export interface Engine {
   readonly tunFormat: TunFormat;
   /** Backends. `transport` is empty while it is being chosen. */
   readonly transport: string;
+  /** Of two backends in `transport`: the longest text in bytes that goes to the first. */
+  readonly longestShort?: number | undefined;
   readonly x25519: string;
   readonly blake2s: string;
   /** Threads that move packets (sys/thread.ts). */
   readonly laneThreads: readonly number[];
+  /** Datagrams joined for the kernel to cut (UDP_SEGMENT), and by the kernel for us (UDP_GRO). */
+  readonly gso: Offload;
+  readonly gro: Offload;
+  /** Those around the device. */
+  readonly queues: readonly Queue[];
 }
+
+/** failed: wanted, and the kernel or the network card does not do it. */
+export type Offload = 'on' | 'off' | 'failed';
 
 /** Opens the TUN and starts. The device goes up and down with the interface. */
 export function startDevice(options: RuntimeOptions): RunningDevice {
@@ -104,9 +115,22 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     transport: transport.aead() ?? '',
     x25519: crypto.x25519.name,
     blake2s: crypto.blake2s.name,
+    longestShort: transport.longestShort(),
     laneThreads: transport.laneThreads(),
+    gso: offload(tuning.gso && tuning.bind !== 'dgram', device.laneFigures().usesGso !== false),
+    // Sockets that are not open have not failed.
+    gro: offload(tuning.gro && tuning.bind !== 'dgram', transport.usesGro() || !device.isUp),
+    queues: outerQueues({
+      tun: tun.fill(),
+      sockets: transport.sockets(),
+      streams: transport.streams()?.fill(),
+    }),
   });
   return { name: tun.name, engine, streams: transport.streams(), ...run(tun, device, alarm, logger) };
+}
+
+function offload(isWanted: boolean, works: boolean): Offload {
+  return isWanted ? (works ? 'on' : 'failed') : 'off';
 }
 
 function run(

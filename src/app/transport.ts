@@ -16,6 +16,7 @@ import type { LanePolicy } from '../tunnel/lane/policy.ts';
 import { createWorkerHost, type WorkerHost } from '../tunnel/lane/worker-host.ts';
 import { LinuxDatagrams } from '../tunnel/linux-datagrams.ts';
 import type { StreamBridge } from '../tunnel/stream-bridge.ts';
+import type { Surroundings } from './queues.ts';
 import type { Tuning } from './tuning.ts';
 
 export interface Transport {
@@ -23,6 +24,11 @@ export interface Transport {
   readonly createLane: (events: LaneEvents) => LaneHost;
   /** Name of the transport AEAD; undefined while it is being chosen. */
   readonly aead: () => string | undefined;
+  /** Of two AEADs: the longest text in bytes that goes to the first. */
+  readonly longestShort: () => number | undefined;
+  readonly sockets: () => Surroundings['sockets'];
+  /** Whether the kernel joins received datagrams (UDP_GRO). */
+  readonly usesGro: () => boolean;
   /** Threads that move packets (sys/thread.ts); none when it is the control thread, or while they start. */
   readonly laneThreads: () => readonly number[];
   /** Undefined when none were asked for, and before `createLane`. */
@@ -54,14 +60,14 @@ export function createTransport(options: TransportOptions): Transport {
   if (isHosted(options.tuning)) return hosted(options);
   if (options.tuning.bind !== 'dgram') return inlineLinux(options);
   const bind = new DgramBind(options.arena);
-  return { bind, ...inlineLane(options, bind) };
+  return { bind, sockets: () => [], usesGro: () => false, ...inlineLane(options, bind) };
 }
 
 function hosted(options: TransportOptions): Transport {
   const { arena, tun, tuning, streams, policy, onLaneRestart } = options;
   let host: WorkerHost | undefined;
   return {
-    bind: linuxBind(options, {
+    ...linuxBind(options, {
       useSockets: (ipv4, ipv6) => host?.useSockets(ipv4, ipv6) ?? Promise.resolve(),
     }),
     createLane: (events) => {
@@ -85,6 +91,7 @@ function hosted(options: TransportOptions): Transport {
       return host;
     },
     aead: () => host?.aead(),
+    longestShort: () => host?.longestShort(),
     laneThreads: () => [host?.thread()].filter((thread) => thread !== undefined),
     streams: () => host?.streams,
   };
@@ -94,7 +101,7 @@ function inlineLinux(options: TransportOptions): Transport {
   const { gso, gro } = options.tuning;
   const datagrams = new LinuxDatagrams(options.arena, { gso, gro, maxWaitMs: 0 });
   return {
-    bind: linuxBind(options, new InlineSocketUser(datagrams, fdWatcher)),
+    ...linuxBind(options, new InlineSocketUser(datagrams, fdWatcher)),
     ...inlineLane(options, datagrams),
   };
 }
@@ -102,15 +109,19 @@ function inlineLinux(options: TransportOptions): Transport {
 function linuxBind(
   options: TransportOptions,
   user: ConstructorParameters<typeof LinuxBind>[0]['user'],
-): LinuxBind {
+): Pick<Transport, 'bind' | 'sockets' | 'usesGro'> {
   const { tuning, logger, onRoutesChanged } = options;
-  return new LinuxBind({ user, watcher: fdWatcher, gro: tuning.gro, logger, onRoutesChanged });
+  const bind = new LinuxBind({ user, watcher: fdWatcher, gro: tuning.gro, logger, onRoutesChanged });
+  return { bind, sockets: () => bind.fill(), usesGro: () => bind.usesGro };
 }
 
-function inlineLane(options: TransportOptions, udp: DatagramPort): Omit<Transport, 'bind'> {
+function inlineLane(
+  options: TransportOptions,
+  udp: DatagramPort,
+): Omit<Transport, 'bind' | 'sockets' | 'usesGro'> {
   const { arena, tun, tuning, policy } = options;
   const streams = options.streams ? inlineStreams(arena, udp, TURNS) : undefined;
-  const { aead } = createTransportAead(arena, {
+  const { aead, report } = createTransportAead(arena, {
     wanted: tuning.aead,
     clock: systemClock,
     longestText: longestText(tun),
@@ -120,6 +131,7 @@ function inlineLane(options: TransportOptions, udp: DatagramPort): Omit<Transpor
   return {
     createLane: (events) => new InlineHost(parts, events),
     aead: () => aead.name,
+    longestShort: () => report.longestShort,
     streams: () => streams?.bridge,
     laneThreads: () => [],
   };

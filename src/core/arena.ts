@@ -55,6 +55,11 @@ export class Arena {
     return at;
   }
 
+  /** `count` words at an offset that `alloc` gave, here or on another thread. */
+  words(at: number, count: number): Uint32Array {
+    return this.u32.subarray(at / 4, at / 4 + count);
+  }
+
   /** Bytes still free for `alloc`. */
   get free(): number {
     return this.u8.length - this.#top;

@@ -26,6 +26,10 @@ export const RTMGRP_IPV6_ROUTE = 0x400;
 export const IFINFOMSG = { family: 0, type: 2, index: 4, flags: 8, change: 12, size: 16 } as const;
 export const IFLA_IFNAME = 3;
 export const IFLA_MTU = 4;
+export const IFLA_TXQLEN = 13;
+export const IFLA_STATS64 = 23;
+/** In struct rtnl_link_stats64. */
+const STATS64_TX_DROPPED = 56;
 export const IFLA_NET_NS_FD = 28;
 export const IFLA_TARGET_NETNSID = 46;
 export const IFF_UP = 1;
@@ -95,6 +99,10 @@ export interface Link {
   /** IFF_UP, IFF_RUNNING, ... */
   readonly flags: number;
   readonly mtu: number;
+  /** Packets that wait for the device, at most. */
+  readonly txQueueLength: number;
+  /** Those that found it full. */
+  readonly txDropped: number;
 }
 
 /** RTM_NEWLINK and RTM_DELLINK. Undefined for any other message and for malformed ones. */
@@ -108,7 +116,15 @@ export function decodeLink(message: NetlinkMessage): Link | undefined {
     name: attributeText(attributes, IFLA_IFNAME) ?? '',
     flags: view.getUint32(IFINFOMSG.flags, true),
     mtu: attributeU32(attributes, IFLA_MTU) ?? 0,
+    txQueueLength: attributeU32(attributes, IFLA_TXQLEN) ?? 0,
+    txDropped: txDropped(attributes.get(IFLA_STATS64)),
   };
+}
+
+function txDropped(stats: Uint8Array | undefined): number {
+  if (!stats || stats.length < STATS64_TX_DROPPED + 8) return 0;
+  const view = new DataView(stats.buffer, stats.byteOffset, stats.byteLength);
+  return Number(view.getBigUint64(STATS64_TX_DROPPED, true));
 }
 
 export interface Route {

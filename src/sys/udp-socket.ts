@@ -1,5 +1,6 @@
 /** UDP sockets with everything a WireGuard device asks of them. */
 import type { Address } from '../core/ip.ts';
+import type { QueueFill } from '../core/queue.ts';
 import { systemError } from './errno.ts';
 import { libc } from './libc.ts';
 import { Block } from './memory.ts';
@@ -17,6 +18,10 @@ const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 const SO_MARK = 36;
 export const SO_RXQ_OVFL = 40;
+const SO_MEMINFO = 55;
+
+/** What SO_MEMINFO fills, u32 each (linux/sock_diag.h). */
+const MEMINFO = { received: 0, receiveBuffer: 4, sent: 8, sendBuffer: 12, drops: 32, size: 36 } as const;
 
 export const IPPROTO_IP = 0;
 export const IP_TOS = 1;
@@ -39,6 +44,11 @@ export const SOCKET_BUFFER_BYTES: number = 7 << 20;
 
 const ANY_V4: Address = new Uint8Array(4);
 const ANY_V6: Address = new Uint8Array(16);
+
+export interface SocketFill {
+  readonly receive: QueueFill;
+  readonly send: QueueFill;
+}
 
 /** A non-blocking UDP socket of one family. The descriptor is used by the bind directly. */
 export class UdpSocket {
@@ -124,6 +134,26 @@ export class UdpSocket {
   buffers(): { readonly sendBytes: number; readonly receiveBytes: number } {
     // The kernel doubles what it is asked for, to have room for its own structs (socket(7)).
     return { sendBytes: this.#get(SO_SNDBUF) / 2, receiveBytes: this.#get(SO_RCVBUF) / 2 };
+  }
+
+  /**
+   * Memory of what waits, in bytes as the kernel counts them: its own structs included, as in the capacity. Undefined
+   * where it does not tell (before Linux 4.12, some sandboxes).
+   */
+  fill(): SocketFill | undefined {
+    const sizeAt = 48;
+    const { address, view } = this.#block;
+    view.setUint32(sizeAt, MEMINFO.size, true);
+    if (libc().getsockopt(this.fd, SOL_SOCKET, SO_MEMINFO, address, address + sizeAt) < 0) return undefined;
+    const word = (offset: number) => view.getUint32(offset, true);
+    return {
+      receive: {
+        depth: word(MEMINFO.received),
+        capacity: word(MEMINFO.receiveBuffer),
+        dropped: word(MEMINFO.drops),
+      },
+      send: { depth: word(MEMINFO.sent), capacity: word(MEMINFO.sendBuffer), dropped: undefined },
+    };
   }
 
   /** Idempotence is the caller's business: the number may belong to another file afterwards. */

@@ -5,6 +5,7 @@
  */
 import { closeSync, fstatSync, statSync } from 'node:fs';
 import { SystemError } from '../core/errors.ts';
+import type { QueueFill } from '../core/queue.ts';
 import { EBADF, EBADFD, EIO, errnoName, systemError } from '../sys/errno.ts';
 import { libc } from '../sys/libc.ts';
 import { Block } from '../sys/memory.ts';
@@ -63,6 +64,17 @@ export class TunLink {
       }
     }
     return this.#last;
+  }
+
+  /** Packets that wait to be read. How many, no device of this kind tells; undefined when it is out of reach. */
+  fill(): QueueFill | undefined {
+    try {
+      const link = this.#find(describeTun(this.#fd).name);
+      return link && { depth: undefined, capacity: link.txQueueLength, dropped: link.txDropped };
+    } catch (error) {
+      if (error instanceof SystemError) return undefined;
+      throw error;
+    }
   }
 
   setMtu(mtu: number): void {

@@ -3,6 +3,7 @@ import type { Arena } from '../core/arena.ts';
 import { type Checksums, PortableChecksums } from '../core/checksums.ts';
 import { AppError, usageError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
+import type { QueueFill } from '../core/queue.ts';
 import { EACCES, EBUSY, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, systemError } from '../sys/errno.ts';
 import { libc } from '../sys/libc.ts';
 import { Block } from '../sys/memory.ts';
@@ -148,6 +149,11 @@ export class LinuxTun implements Tun {
 
   get mtu(): number {
     return this.#mtu;
+  }
+
+  /** The kernel's queue in front of it: packets that wait to be read. Undefined when nobody can say. */
+  fill(): QueueFill | undefined {
+    return this.#isClosed ? undefined : this.#link.fill();
   }
 
   watch(events: TunEvents): void {

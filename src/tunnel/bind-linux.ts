@@ -7,7 +7,7 @@ import type { Logger } from '../core/log.ts';
 import { EADDRINUSE, EAFNOSUPPORT, EADDRNOTAVAIL } from '../sys/errno.ts';
 import type { FdWatcher, Watch } from '../sys/readiness.ts';
 import { ROUTE_EVENTS, RouteMonitor } from '../sys/route-monitor.ts';
-import { type Family, UdpSocket } from '../sys/udp-socket.ts';
+import { type Family, type SocketFill, UdpSocket } from '../sys/udp-socket.ts';
 import type { Bind } from './bind.ts';
 import type { LinuxDatagrams } from './linux-datagrams.ts';
 
@@ -41,6 +41,7 @@ export class LinuxBind implements Bind {
   #sockets: Sockets | undefined;
   #monitor: RouteMonitor | undefined;
   #mark = 0;
+  #usesGro = false;
 
   constructor(options: LinuxBindOptions) {
     this.#options = options;
@@ -82,6 +83,19 @@ export class LinuxBind implements Bind {
     this.#mark = mark;
   }
 
+  /** Whether the kernel joins what it has received (UDP_GRO). */
+  get usesGro(): boolean {
+    return this.#usesGro;
+  }
+
+  /** Of each open socket. */
+  fill(): readonly (SocketFill & { readonly family: Family })[] {
+    return both(this.#sockets).flatMap((socket) => {
+      const fill = socket.fill();
+      return fill ? [{ family: socket.family, ...fill }] : [];
+    });
+  }
+
   async close(): Promise<void> {
     const sockets = this.#sockets;
     this.#sockets = undefined;
@@ -95,7 +109,8 @@ export class LinuxBind implements Bind {
   #configure(sockets: Sockets): void {
     for (const socket of both(sockets)) {
       if (this.#mark !== 0) socket.setMark(this.#mark);
-      if (this.#options.gro && !socket.enableGro()) this.#options.logger.log('debug', 'udp_gro_unavailable');
+      this.#usesGro = this.#options.gro && socket.enableGro();
+      if (this.#options.gro && !this.#usesGro) this.#options.logger.log('debug', 'udp_gro_unavailable');
     }
   }
 }

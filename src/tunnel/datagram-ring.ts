@@ -6,6 +6,7 @@
  * at its start, and a mark says so.
  */
 import type { Arena } from '../core/arena.ts';
+import type { QueueFill } from '../core/queue.ts';
 import { ENDPOINT } from './endpoint.ts';
 
 export const DATAGRAM = {
@@ -48,6 +49,14 @@ export class DatagramRing {
   constructor(arena: Arena, at: number) {
     this.#at = at;
     this.#u32 = arena.u32;
+  }
+
+  /** Bytes that the consumer has yet to take, as any thread may ask. */
+  get fill(): QueueFill {
+    // The tail first: it is never ahead of a head that is read later.
+    const tail = Atomics.load(this.#u32, this.#word(TAIL));
+    const head = Atomics.load(this.#u32, this.#word(HEAD));
+    return { depth: Math.min(CAPACITY, (head - tail) >>> 0), capacity: CAPACITY, dropped: undefined };
   }
 
   // The producer's side.

@@ -26,7 +26,7 @@ import { HandshakeQueue } from './handshake-queue.ts';
 import { HandshakeStats } from './handshake-stats.ts';
 import { IndexTable } from './index-table.ts';
 import type { BandwidthLimits } from './lane/bandwidth.ts';
-import type { LaneEvents, LaneHost } from './lane/control.ts';
+import type { LaneEvents, LaneFigures, LaneHost } from './lane/control.ts';
 import { DROP_REASONS, DropCounters, type DropReason } from './lane/drops.ts';
 import { Peer, type PeerContext } from './peer.ts';
 
@@ -240,6 +240,16 @@ export class Device implements Configurable, LaneEvents {
     return this.#identity?.publicKey;
   }
 
+  /** Of UDP; 0 when never bound. */
+  get listenPort(): number {
+    return this.#listenPort;
+  }
+
+  /** MTU of the TUN device. */
+  get mtu(): number {
+    return this.#mtu;
+  }
+
   get peerCount(): number {
     return this.#peers.size;
   }
@@ -277,6 +287,11 @@ export class Device implements Configurable, LaneEvents {
   #dropped(): Record<string, number> {
     const counts = DROP_REASONS.map((reason) => [reason, Number(this.dropped(reason))] as const);
     return Object.fromEntries(counts.filter(([, count]) => count > 0));
+  }
+
+  /** What waits in the lanes, and what their bind has met. */
+  laneFigures(): LaneFigures {
+    return this.#lane.figures();
   }
 
   /** Handshake messages that wait to be served. */

@@ -3,6 +3,7 @@
  * which may run in another one: two rings in the arena. This is the streams' side; the lane's is stream-port.ts.
  */
 import type { Arena } from '../core/arena.ts';
+import type { QueueFill } from '../core/queue.ts';
 import { MESSAGE_TRANSPORT } from '../noise/messages.ts';
 import { DATAGRAM, DatagramRing, RING_SIZE } from './datagram-ring.ts';
 
@@ -31,6 +32,13 @@ export interface StreamBridge {
   deliver(endpoint: Uint8Array, bytes: Uint8Array, at: number, length: number): boolean;
   /** Until then what the device sends is lost. */
   connect(source: StreamSource): void;
+  /** How full the rings are, in bytes; undefined while there is no lane. */
+  fill(): StreamFill | undefined;
+}
+
+export interface StreamFill {
+  readonly toLane: QueueFill;
+  readonly toStreams: QueueFill;
 }
 
 /** Both rings in the arena. */
@@ -89,6 +97,10 @@ export class RingBridge implements StreamBridge {
 
   connect(source: StreamSource): void {
     this.#source = source;
+  }
+
+  fill(): StreamFill | undefined {
+    return this.#rings && { toLane: this.#rings.toLane.fill, toStreams: this.#rings.toStreams.fill };
   }
 
   /** A new lane has laid out rings at this arena offset; undefined: the lane has gone, and with it what is in them. */

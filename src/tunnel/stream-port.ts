@@ -126,6 +126,10 @@ export class CarrierPort implements DatagramPort {
     return this.#udp.receiveOverflow ?? 0;
   }
 
+  get usesGso(): boolean | undefined {
+    return this.#udp.usesGso;
+  }
+
   routesChanged(): void {
     this.#udp.routesChanged?.();
   }

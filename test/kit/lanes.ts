@@ -4,6 +4,7 @@ import { MemoryTun } from '../../src/tun/memory.ts';
 import { MemoryBind, MemoryNetwork, type WireDatagram } from '../../src/tunnel/bind-memory.ts';
 import { encodeEndpoint, type Endpoint } from '../../src/tunnel/endpoint.ts';
 import { DROP_REASONS, DropCounters, type DropReason } from '../../src/tunnel/lane/drops.ts';
+import { LaneGauges } from '../../src/tunnel/lane/gauges.ts';
 import { Inbound } from '../../src/tunnel/lane/inbound.ts';
 import { Outbound } from '../../src/tunnel/lane/outbound.ts';
 import { LaneTables, PEER_RECORD, type LaneKeypair, type LanePeer } from '../../src/tunnel/lane/tables.ts';
@@ -19,6 +20,7 @@ export class LaneSide {
   readonly arena = new GuardedArena({ bytes: 2 << 20 });
   readonly tun = new MemoryTun(this.arena, 'lane');
   readonly drops = new DropCounters();
+  readonly gauges = new LaneGauges();
   readonly tables: LaneTables;
   readonly bind: MemoryBind;
   readonly outbound: Outbound;
@@ -31,7 +33,7 @@ export class LaneSide {
     this.bind = new MemoryBind(network, this.arena, [address(host)]);
     this.tables = new LaneTables(this.arena, new NobleTransportAead(this.arena));
     this.tables.isUp = true;
-    this.outbound = new Outbound(this.tables, this.tun, this.bind, this.drops);
+    this.outbound = new Outbound(this.tables, this.tun, this.bind, this.drops, this.gauges);
     this.inbound = new Inbound(this.tables, this.tun, this.bind, this.drops, {
       handshake: (...event) => this.events.push(['handshake', ...event]),
       activity: (...event) => this.events.push(['activity', ...event]),

@@ -21,5 +21,6 @@ export function linkedHost(options: InlineHostOptions, events: LaneEvents): Lane
     close: () => lane.close(),
     counters: (peer) => lane.counters(peer),
     dropped: (reason) => lane.dropped(reason),
+    figures: () => lane.figures(),
   };
 }

@@ -4,6 +4,7 @@ import { parsePrefix } from '../../src/core/ip.ts';
 import { PresharedKey, PublicKey } from '../../src/noise/keys.ts';
 import type { DeviceMetricsOptions, MeteredDevice } from '../../src/app/metrics/device-metrics.ts';
 import type { PeerState } from '../../src/tunnel/config.ts';
+import type { LaneFigures } from '../../src/tunnel/lane/control.ts';
 import { HandshakeStats } from '../../src/tunnel/handshake-stats.ts';
 
 export function meteredPeer(number: number, state: Partial<PeerState> = {}): PeerState {
@@ -31,11 +32,21 @@ export function meteredDevice(peers: readonly PeerState[], more: Partial<Metered
     peerStates: () => peers,
     dropped: () => 0n,
     handshakes: new HandshakeStats(),
+    laneFigures: () => NO_FIGURES,
     queuedHandshakes: 0,
     isUnderLoad: false,
     ...more,
   };
 }
+
+export const NO_FIGURES: LaneFigures = {
+  stagedPackets: 0,
+  stagedPeers: 0,
+  stagedBytes: 0,
+  handshakesInFlight: 0,
+  sendErrors: { full: 0, tooLarge: 0, unreachable: 0, other: 0 },
+  usesGso: true,
+};
 
 /** The wall clock of `meteredOptions`. */
 export const NOW_MS = 1_700_000_000_000;
@@ -51,6 +62,9 @@ export function meteredOptions(more: Partial<DeviceMetricsOptions> = {}): Device
       x25519: 'node',
       blake2s: 'wasm',
       laneThreads: [],
+      gso: 'on',
+      gro: 'on',
+      queues: [],
     }),
     withMindFlavor: false,
     perPeer: 'on',

@@ -187,6 +187,9 @@ class End {
         x25519: this.#crypto.x25519.name,
         blake2s: this.#crypto.blake2s.name,
         laneThreads: [],
+        gso: 'off',
+        gro: 'off',
+        queues: [],
       },
     };
   }

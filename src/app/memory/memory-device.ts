@@ -15,6 +15,7 @@ import { InlineHost } from '../../tunnel/lane/inline-host.ts';
 import type { LanePolicy } from '../../tunnel/lane/policy.ts';
 import type { StreamBridge } from '../../tunnel/stream-bridge.ts';
 import { Alarm } from '../alarm.ts';
+import { outerQueues } from '../queues.ts';
 import type { Engine } from '../runtime.ts';
 
 /** Of the arena, for one device. */
@@ -69,6 +70,9 @@ export function createMemoryDevice({ name, arena, policy = {}, logger }: MemoryD
       x25519: crypto.x25519.name,
       blake2s: crypto.blake2s.name,
       laneThreads: [],
+      gso: 'off',
+      gro: 'off',
+      queues: outerQueues({ tun: undefined, sockets: [], streams: bridge.fill() }),
     }),
     close: async () => {
       await device.close();

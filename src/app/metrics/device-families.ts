@@ -67,6 +67,12 @@ export const OWN_FAMILIES: Families<
   | 'handshakeDuration'
   | 'underLoad'
   | 'queueDepth'
+  | 'queueCapacity'
+  | 'queueDropped'
+  | 'stagedPackets'
+  | 'stagedPeers'
+  | 'sendErrors'
+  | 'offload'
   | 'laneCpu'
 > = {
   build: family('gauge', 'culvert_build_info', 'Versions of culvert and of Node.js.'),
@@ -103,7 +109,21 @@ export const OWN_FAMILIES: Families<
     'culvert_under_load',
     'Whether handshakes come faster than they are served, so that cookies are demanded: 1 or 0.',
   ),
-  queueDepth: family('gauge', 'culvert_queue_depth', 'Messages that wait in a queue of the control plane.'),
+  queueDepth: family('gauge', 'culvert_queue_depth', 'What waits in a queue. Absent where nobody tells.'),
+  queueCapacity: family('gauge', 'culvert_queue_capacity', 'What a queue holds at most, in the same unit.'),
+  queueDropped: family(
+    'counter',
+    'culvert_queue_dropped_total',
+    'Packets and messages that found a queue full. Absent where that is not counted.',
+  ),
+  stagedPackets: family('gauge', 'culvert_staged_packets', 'Packets that wait for a session.'),
+  stagedPeers: family('gauge', 'culvert_staged_peers', 'Peers with packets that wait for a session.'),
+  sendErrors: family('counter', 'culvert_send_errors_total', 'Datagrams that could not be sent, by cause.'),
+  offload: family(
+    'gauge',
+    'culvert_udp_offload_info',
+    'Whether UDP datagrams travel joined: on, off, or failed after it was wanted.',
+  ),
   laneCpu: family(
     'counter',
     'culvert_lane_cpu_seconds_total',

@@ -9,7 +9,8 @@ import { threadCpuSeconds } from '../../sys/thread.ts';
 import type { PeerState } from '../../tunnel/config.ts';
 import { formatEndpoint } from '../../tunnel/endpoint.ts';
 import { HANDSHAKE_SECONDS, type HandshakeStats } from '../../tunnel/handshake-stats.ts';
-import { DROP_REASONS, type DropReason, OUTBOUND_DROPS } from '../../tunnel/lane/drops.ts';
+import { DROP_REASONS, OUTBOUND_DROPS } from '../../tunnel/lane/drops.ts';
+import { allQueues, type QueueingDevice } from '../queues.ts';
 import type { Engine } from '../runtime.ts';
 import { MINDFLAVOR_FAMILIES, OWN_FAMILIES, PEER_FAMILIES } from './device-families.ts';
 import {
@@ -23,14 +24,12 @@ import {
 } from './exposition.ts';
 
 /** The parts of tunnel/device.ts in use here. */
-export interface MeteredDevice {
+export interface MeteredDevice extends QueueingDevice {
   readonly publicKey: PublicKey | undefined;
   readonly isUp: boolean;
   readonly peerCount: number;
   peerStates(): Iterable<PeerState>;
-  dropped(reason: DropReason): bigint;
   readonly handshakes: HandshakeStats;
-  readonly queuedHandshakes: number;
   readonly isUnderLoad: boolean;
 }
 
@@ -169,7 +168,9 @@ function ownFamilies(
   peers: Pick<PeerSamples, 'active' | 'stale' | 'never'>,
 ): string {
   const f = OWN_FAMILIES;
-  const { lanes, tunFormat, transport, x25519, blake2s, laneThreads } = engine();
+  const { lanes, tunFormat, transport, x25519, blake2s, laneThreads, gso, gro, queues: outer } = engine();
+  const queues = allQueues(device, outer);
+  const { stagedPackets, stagedPeers, sendErrors } = device.laneFigures();
   const { handshakes } = device;
   type Sample = readonly [labels: Readonly<Record<string, string>>, value: number | bigint];
   const each = (family: Family, samples: readonly Sample[]): string =>
@@ -218,7 +219,33 @@ function ownFamilies(
       }),
     ),
     each(f.underLoad, [[{}, Number(device.isUnderLoad)]]),
-    each(f.queueDepth, [[{ queue: 'handshake' }, device.queuedHandshakes]]),
+    ...(
+      [
+        [f.queueDepth, 'depth'],
+        [f.queueCapacity, 'capacity'],
+        [f.queueDropped, 'dropped'],
+      ] as const
+    ).map(([family, figure]) =>
+      each(
+        family,
+        queues.flatMap((queue): Sample[] => {
+          const value = queue[figure];
+          return value === undefined ? [] : [[{ queue: queue.name, unit: queue.unit }, value]];
+        }),
+      ),
+    ),
+    each(f.stagedPackets, [[{}, stagedPackets]]),
+    each(f.stagedPeers, [[{}, stagedPeers]]),
+    each(f.sendErrors, [
+      [{ cause: 'full' }, sendErrors.full],
+      [{ cause: 'too_large' }, sendErrors.tooLarge],
+      [{ cause: 'unreachable' }, sendErrors.unreachable],
+      [{ cause: 'other' }, sendErrors.other],
+    ]),
+    each(f.offload, [
+      [{ offload: 'gso', state: gso }, 1],
+      [{ offload: 'gro', state: gro }, 1],
+    ]),
     each(
       f.laneCpu,
       laneThreads.flatMap((thread, lane): Sample[] => {

@@ -3,6 +3,7 @@
  * All arguments are plain data that is copied, so that a lane runs the same inline or in a worker thread.
  */
 
+import type { SendErrors } from '../bind.ts';
 import type { BandwidthLimits } from './bandwidth.ts';
 import type { DropReason } from './drops.ts';
 
@@ -99,6 +100,21 @@ export interface LaneReadings {
   counters(peer: number): PeerCounters;
   /** Packets the lanes dropped for this reason. */
   dropped(reason: DropReason): bigint;
+  figures(): LaneFigures;
+}
+
+/** What waits in the lanes, and what their bind has met. All zero while they start. */
+export interface LaneFigures {
+  /** Packets that wait for a session, and the peers that they are for. */
+  readonly stagedPackets: number;
+  readonly stagedPeers: number;
+  readonly stagedBytes: number;
+  /** Handshake messages on their way to the control thread; undefined when the lanes run on it. */
+  readonly handshakesInFlight: number | undefined;
+  /** Datagrams that were not sent, by cause; monotonic since the lanes started, wraps at 2^32. */
+  readonly sendErrors: Readonly<SendErrors>;
+  /** Whether the bind joins datagrams to send (UDP_SEGMENT); undefined when it never does. */
+  readonly usesGso: boolean | undefined;
 }
 
 /** Where the lanes run: on this thread, or in workers. */

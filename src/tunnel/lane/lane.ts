@@ -7,8 +7,16 @@ import type { PacketPort } from '../../tun/tun.ts';
 import type { DatagramPort } from '../bind.ts';
 import { ENDPOINT } from '../endpoint.ts';
 import type { BandwidthLimits } from './bandwidth.ts';
-import type { LaneCommands, LaneEvents, LaneKeypairInit, LaneReadings, PeerCounters } from './control.ts';
+import type {
+  LaneCommands,
+  LaneEvents,
+  LaneFigures,
+  LaneKeypairInit,
+  LaneReadings,
+  PeerCounters,
+} from './control.ts';
 import { DropCounters, type DropReason } from './drops.ts';
+import { LaneGauges } from './gauges.ts';
 import { Inbound } from './inbound.ts';
 import { Outbound } from './outbound.ts';
 import type { LanePolicy } from './policy.ts';
@@ -33,8 +41,10 @@ export class Lane implements LaneCommands, LaneReadings {
   readonly #outbound: Outbound;
   readonly #inbound: Inbound;
   readonly #drops: DropCounters;
-  /** Arena offset of the drop counters. */
+  /** Arena offsets of the drop counters and of the gauges. */
   readonly dropCountersAt: number;
+  readonly gaugesAt: number;
+  readonly gauges: LaneGauges;
   #reporting = false;
   readonly #reportActivity = (peer: number, bits: number): void => this.#events.activity(peer, bits);
 
@@ -44,10 +54,11 @@ export class Lane implements LaneCommands, LaneReadings {
     this.#arena = options.arena;
     this.#bind = options.bind;
     this.dropCountersAt = options.arena.alloc(DropCounters.words * 4);
-    const words = this.dropCountersAt / 4;
-    this.#drops = new DropCounters(options.arena.u32.subarray(words, words + DropCounters.words));
+    this.gaugesAt = options.arena.alloc(LaneGauges.words * 4);
+    this.#drops = new DropCounters(options.arena.words(this.dropCountersAt, DropCounters.words));
+    this.gauges = new LaneGauges(options.arena.words(this.gaugesAt, LaneGauges.words));
     this.#tables = new LaneTables(options.arena, options.aead, options.policy);
-    this.#outbound = new Outbound(this.#tables, options.tun, options.bind, this.#drops);
+    this.#outbound = new Outbound(this.#tables, options.tun, options.bind, this.#drops, this.gauges);
     this.#inbound = new Inbound(this.#tables, options.tun, options.bind, this.#drops, options.events);
   }
 
@@ -182,6 +193,16 @@ export class Lane implements LaneCommands, LaneReadings {
 
   counters(peer: number): PeerCounters {
     return this.#tables.counters(peer);
+  }
+
+  figures(): LaneFigures {
+    this.showBind();
+    return this.gauges.figures(undefined);
+  }
+
+  /** Brings the gauges of the bind up to date, for readers on other threads. */
+  showBind(): void {
+    this.gauges.showBind(this.#bind);
   }
 
   /** A command given while an event is being handled must not start a second round inside the first. */

@@ -12,6 +12,7 @@ import type { LinuxDatagrams } from '../linux-datagrams.ts';
 import { CarrierPort, type StreamPort } from '../stream-port.ts';
 import { ACTIVITY } from './control.ts';
 import { DROP } from './drops.ts';
+import { GAUGE } from './gauges.ts';
 import { Lane } from './lane.ts';
 import { type EventMessage, eventSender } from './link.ts';
 import type { LanePolicy } from './policy.ts';
@@ -148,6 +149,7 @@ export class LaneLoop {
     }
     if (poll === this.#poll) this.#move(poll);
     if (this.#isUrgent) this.#report();
+    this.lane.showBind();
     return true;
   }
 
@@ -201,6 +203,7 @@ export class LaneLoop {
         return;
       }
       this.#raisedHandshakes = (this.#raisedHandshakes + 1) >>> 0;
+      this.lane.gauges.set(GAUGE.raisedHandshakes, this.#raisedHandshakes);
     }
     if (this.#events.push(event) === 1) this.#oldestEventMs = this.#clock.now();
     if (event[0] !== 'activity' || (event[2] & URGENT_ACTIVITY) !== 0) this.#isUrgent = true;

@@ -23,6 +23,7 @@ import { DatagramBatch, type DatagramPort } from '../bind.ts';
 import { ENDPOINT } from '../endpoint.ts';
 import { ACTIVITY } from './control.ts';
 import { DROP, type DropCounters } from './drops.ts';
+import { GAUGE, type LaneGauges } from './gauges.ts';
 import { PEER_RECORD, type LaneKeypair, type LanePeer, type LaneTables } from './tables.ts';
 
 /** All packets of all peers that wait for a session; each peer has MAX_STAGED_PACKETS besides. */
@@ -51,6 +52,7 @@ export class Outbound {
   readonly #tun: PacketPort;
   readonly #bind: DatagramPort;
   readonly #drops: DropCounters;
+  readonly #gauges: LaneGauges;
   readonly #seal: AeadBatch;
   readonly #datagrams: DatagramBatch;
   readonly #area: number;
@@ -60,16 +62,22 @@ export class Outbound {
   readonly #icmp: number;
   #icmpWindowStart = Number.NEGATIVE_INFINITY;
   #icmpSent = 0;
-  #stagedBytes = 0;
   /** As far as the reads that the TUN dropped were counted. */
   #malformed = 0;
 
-  constructor(tables: LaneTables, tun: PacketPort, bind: DatagramPort, drops: DropCounters) {
+  constructor(
+    tables: LaneTables,
+    tun: PacketPort,
+    bind: DatagramPort,
+    drops: DropCounters,
+    gauges: LaneGauges,
+  ) {
     this.#tables = tables;
     this.#arena = tables.arena;
     this.#tun = tun;
     this.#bind = bind;
     this.#drops = drops;
+    this.#gauges = gauges;
     this.#seal = new AeadBatch(this.#arena, bind.batchSize);
     this.#datagrams = new DatagramBatch(bind.batchSize);
     this.#area = this.#arena.alloc(AREA_SIZE);
@@ -270,23 +278,33 @@ export class Outbound {
   #stage(peer: LanePeer, at: number, length: number): void {
     this.#tables.note(peer, ACTIVITY.needsSession);
     const { staged } = peer;
-    while (staged.length >= MAX_STAGED_PACKETS || this.#stagedBytes + length > MAX_STAGED_BYTES) {
-      const oldest = staged.shift();
-      if (!oldest) {
+    // A keepalive waits alone: packets do its work.
+    if (staged[0]?.length === 0) staged.pop();
+    while (
+      staged.length >= MAX_STAGED_PACKETS ||
+      this.#gauges.get(GAUGE.stagedBytes) + length > MAX_STAGED_BYTES
+    ) {
+      if (staged.length === 0) {
         // Nothing of this peer waits, so the total is used up by others: this packet is the one to go.
         this.#drops.count(DROP.staged_overflow);
         return;
       }
-      this.#stagedBytes -= oldest.length;
-      if (oldest.length > 0) this.#drops.count(DROP.staged_overflow);
+      this.#drops.count(DROP.staged_overflow);
+      this.#forgetStaged(peer, 1);
     }
-    staged.push(this.#arena.u8.slice(at, at + length));
-    this.#stagedBytes += length;
+    if (staged.push(this.#arena.u8.slice(at, at + length)) === 1) this.#gauges.add(GAUGE.stagedPeers, 1);
+    this.#gauges.add(GAUGE.stagedPackets, 1);
+    this.#gauges.add(GAUGE.stagedBytes, length);
   }
 
   /** The oldest `count`. */
   #forgetStaged(peer: LanePeer, count: number): void {
-    for (const packet of peer.staged.splice(0, count)) this.#stagedBytes -= packet.length;
+    const forgotten = peer.staged.splice(0, count);
+    // Nothing, or a keepalive.
+    if ((forgotten[0]?.length ?? 0) === 0) return;
+    if (peer.staged.length === 0) this.#gauges.add(GAUGE.stagedPeers, -1);
+    this.#gauges.add(GAUGE.stagedPackets, -forgotten.length);
+    for (const packet of forgotten) this.#gauges.add(GAUGE.stagedBytes, -packet.length);
   }
 
   /** Drops the packet and tells its sender by ICMP, as the kernel does and wireguard-go does not. */

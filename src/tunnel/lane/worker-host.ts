@@ -5,8 +5,9 @@ import type { Clock } from '../../core/clock.ts';
 import type { AeadName } from '../../noise/aead-choose.ts';
 import { EventFd } from '../../sys/poll.ts';
 import type { TunFormat } from '../../tun/linux.ts';
-import type { LaneEvents, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
+import type { LaneEvents, LaneFigures, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
 import { DROP_REASONS, DropCounters, type DropReason } from './drops.ts';
+import { GAUGE, LaneGauges } from './gauges.ts';
 import type { StreamBridge } from '../stream-bridge.ts';
 import { type CommandMessage, commandSender, type EventMessage, raiseEvent, wipeKeys } from './link.ts';
 import type { LanePolicy } from './policy.ts';
@@ -50,8 +51,10 @@ export function createWorkerHost(options: WorkerHostOptions, events: LaneEvents)
       close: () => host.close(),
       counters: (peer: number) => host.counters(peer),
       dropped: (reason: DropReason) => host.dropped(reason),
+      figures: () => host.figures(),
       useSockets: (ipv4: number, ipv6: number) => host.useSockets(ipv4, ipv6),
       aead: () => host.aead,
+      longestShort: () => host.longestShort,
       thread: () => host.thread,
       streams: host.streams,
     },
@@ -62,6 +65,8 @@ export interface WorkerHost extends LaneHost {
   useSockets(this: void, ipv4: number, ipv6: number): Promise<void>;
   /** Name of the transport AEAD; undefined while the thread is starting. */
   aead(this: void): string | undefined;
+  /** Of two AEADs: the longest text in bytes that goes to the first. */
+  longestShort(this: void): number | undefined;
   /** Number of the thread (sys/thread.ts); undefined while it is starting. */
   thread(this: void): number | undefined;
   readonly streams: StreamBridge | undefined;
@@ -81,6 +86,8 @@ class WorkerHostLink {
   /** Word of the arena in which handshake messages are counted that were taken. */
   #taken = 0;
   #drops = new DropCounters();
+  /** Undefined while there is no lane. */
+  #gauges: LaneGauges | undefined;
   /** What threads that have ended had counted. */
   readonly #countersBefore = new Map<number, PeerCounters>();
   readonly #dropsBefore = new Map<DropReason, bigint>();
@@ -90,6 +97,7 @@ class WorkerHostLink {
   #isClosed = false;
   #hasEnded = false;
   aead: string | undefined;
+  longestShort: number | undefined;
   thread: number | undefined;
 
   constructor(options: WorkerHostOptions, events: LaneEvents) {
@@ -139,6 +147,7 @@ class WorkerHostLink {
     this.#records.clear();
     this.#commands = [];
     this.#drops = new DropCounters();
+    this.#gauges = undefined;
     this.#streams?.bridge.use(undefined);
     // Session keys among it, and the new thread lays everything out anew.
     this.#arena.u8.fill(0);
@@ -188,6 +197,13 @@ class WorkerHostLink {
     return (this.#dropsBefore.get(reason) ?? 0n) + this.#drops.get(reason);
   }
 
+  figures(): LaneFigures {
+    const gauges = this.#gauges;
+    if (!gauges) return new LaneGauges().figures(0);
+    const taken = Atomics.load(this.#arena.u32, this.#taken);
+    return gauges.figures((gauges.get(GAUGE.raisedHandshakes) - taken) >>> 0);
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#flush();
@@ -220,9 +236,9 @@ class WorkerHostLink {
         this.aead = message.aead;
         this.#taken = message.taken / 4;
         this.thread = message.thread;
-        this.#drops = new DropCounters(
-          this.#arena.u32.subarray(message.drops / 4, message.drops / 4 + DropCounters.words),
-        );
+        this.longestShort = message.longestShort;
+        this.#drops = new DropCounters(this.#arena.words(message.drops, DropCounters.words));
+        this.#gauges = new LaneGauges(this.#arena.words(message.gauges, LaneGauges.words));
         this.#streams?.bridge.use(message.rings);
         return;
       case 'record':

@@ -39,14 +39,17 @@ export type ToWorker =
 export type FromWorker =
   | {
       readonly kind: 'ready';
-      /** Arena offset of the drop counters. */
+      /** Arena offsets of the drop counters and of the gauges. */
       readonly drops: number;
+      readonly gauges: number;
       /** Arena offset of the u32 in which the control thread counts the handshake messages that it has taken. */
       readonly taken: number;
       /** Arena offset of the rings for streams. */
       readonly rings: number | undefined;
       /** Name of the transport AEAD that was chosen. */
       readonly aead: string;
+      /** Of two: the longest text in bytes that goes to the first. */
+      readonly longestShort: number | undefined;
       /** As sys/thread.ts has it. */
       readonly thread: number;
     }

@@ -60,9 +60,11 @@ class LaneWorker {
     this.#post({
       kind: 'ready',
       drops: this.#loop.lane.dropCountersAt,
+      gauges: this.#loop.lane.gaugesAt,
       taken: this.#loop.takenAt,
       rings: streams?.ringsAt,
       aead: aead.name,
+      longestShort: report.longestShort,
       thread: threadId(),
     });
   }

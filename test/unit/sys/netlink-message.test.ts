@@ -11,8 +11,20 @@ const LINK = netlink.encodeRequest(
   0,
   7,
   Uint8Array.of(0, 0, 4, 3, 1, 0, 0, 0, 0x49, 0, 1, 0, 0, 0, 0, 0),
-  [netlink.textAttribute(rt.IFLA_IFNAME, 'lo'), netlink.u32Attribute(rt.IFLA_MTU, 65_536)],
+  [
+    netlink.textAttribute(rt.IFLA_IFNAME, 'lo'),
+    netlink.u32Attribute(rt.IFLA_MTU, 65_536),
+    netlink.u32Attribute(rt.IFLA_TXQLEN, 500),
+    { type: rt.IFLA_STATS64, data: stats64({ at: 56, value: 2n ** 33n }) },
+  ],
 );
+
+/** struct rtnl_link_stats64 with one figure. */
+function stats64({ at, value }: { at: number; value: bigint }): Uint8Array {
+  const stats = new Uint8Array(192);
+  new DataView(stats.buffer).setBigUint64(at, value, true);
+  return stats;
+}
 
 const only = (bytes: Uint8Array): netlink.NetlinkMessage => {
   const [message] = [...netlink.decodeMessages(bytes)];
@@ -31,8 +43,15 @@ test('requests are laid out as in linux/netlink.h', () => {
   );
 });
 
-test('link messages give index, name, flags and MTU', () => {
-  assert.deepEqual(rt.decodeLink(only(LINK)), { index: 1, name: 'lo', flags: 0x10049, mtu: 65_536 });
+test('link messages give index, name, flags, MTU and the queue of packets to send', () => {
+  assert.deepEqual(rt.decodeLink(only(LINK)), {
+    index: 1,
+    name: 'lo',
+    flags: 0x10049,
+    mtu: 65_536,
+    txQueueLength: 500,
+    txDropped: 2 ** 33,
+  });
   assert.equal(rt.decodeRoute(only(LINK)), undefined);
 });
 

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { SystemError } from '../../../src/core/errors.ts';
 import { hasLibc, libc } from '../../../src/sys/libc.ts';
@@ -42,6 +44,25 @@ describe('UDP sockets', { skip: hasLibc() ? false : 'SKIPPED: needs Linux and ko
     assert.equal(2 * sendBytes, option(socket, 1, 7), 'SO_SNDBUF');
     assert.equal(2 * receiveBytes, option(socket, 1, 8), 'SO_RCVBUF');
     assert.ok(sendBytes > 0 && sendBytes <= SOCKET_BUFFER_BYTES);
+    socket.close();
+  });
+
+  test('what waits in a socket and what found it full is told', async () => {
+    const socket = new UdpSocket(4, 0);
+    const before = socket.fill() ?? assert.fail('no SO_MEMINFO');
+    assert.deepEqual([before.receive.depth, before.receive.dropped, before.send.depth], [0, 0, 0]);
+    assert.equal(before.receive.capacity, 2 * socket.buffers().receiveBytes);
+    assert.equal(before.send.capacity, 2 * socket.buffers().sendBytes);
+    const sender = createSocket('udp4');
+    sender.connect(socket.port, '127.0.0.1');
+    await once(sender, 'connect');
+    const payload = Buffer.alloc(60_000);
+    const send = () => new Promise<void>((resolve) => sender.send(payload, () => resolve()));
+    await send();
+    const waits = socket.fill()?.receive ?? assert.fail('no SO_MEMINFO');
+    assert.ok((waits.depth ?? 0) >= payload.length, `${waits.depth}`);
+    while ((socket.fill()?.receive.dropped ?? 0) < 3) await send();
+    sender.close();
     socket.close();
   });
 

@@ -126,6 +126,25 @@ describe('linux TUN', { skip }, () => {
     assert.equal(world.namespace.try('ip', ['link', 'show', 'wgt0']).status, 1);
   });
 
+  scenario('packets that found the queue in front of the device full are told', async (world) => {
+    const { namespace } = world;
+    const tun = world.open();
+    world.watch(tun);
+    assert.deepEqual(tun.fill(), { depth: undefined, capacity: 500, dropped: 0 });
+    namespace.ip('link set wgt0 txqueuelen 20');
+    namespace.exec('sysctl', ['-qw', 'net.ipv6.conf.wgt0.disable_ipv6=1']);
+    namespace.ip('address add 10.7.0.1/24 dev wgt0');
+    namespace.ip('link set wgt0 up');
+    // Nobody reads. A socket's own memory may bound what one program has in the queue.
+    const socket = namespace.within(() => new PacketSocket(index(namespace, 'wgt0')));
+    for (let i = 0; i < 100; i++) socket.send(ipv4Packet('10.7.0.1', '10.7.0.2', 60, i));
+    await eventually('drops are told', () => (tun.fill()?.dropped ?? 0) > 0);
+    assert.equal(tun.fill()?.capacity, 20);
+    socket.close();
+    tun.close();
+    assert.equal(tun.fill(), undefined);
+  });
+
   scenario('a ping into the device is read as packets, and an answer reaches ping', async (world) => {
     const tun = world.open();
     world.namespace.ip('address add 10.7.0.1/24 dev wgt0');

@@ -142,3 +142,22 @@ test('ring: a producer that found no room is told once when there is some', () =
   assert.equal(consumer.mustTellRoom(), true);
   assert.equal(consumer.mustTellRoom(), false);
 });
+
+test('ring: either side says how much waits, from what was published to what was released', () => {
+  const scene = ring();
+  const { producer, consumer } = scene;
+  const depths = () => [producer.fill.depth, consumer.fill.depth];
+  put(scene, 1, 1000);
+  put(scene, 2, 1000);
+  assert.deepEqual(depths(), [0, 0]);
+  producer.publish();
+  assert.deepEqual(depths(), [2 * STRIDE_1000, 2 * STRIDE_1000]);
+  take(scene);
+  consumer.release();
+  assert.deepEqual(depths(), [STRIDE_1000, STRIDE_1000]);
+  let serial = 3;
+  while (put(scene, serial, 1000)) serial++;
+  producer.publish();
+  const { depth = 0, capacity } = producer.fill;
+  assert.ok(depth <= capacity && depth > capacity - 2 * STRIDE_1000, `${depth} of ${capacity}`);
+});

@@ -29,6 +29,7 @@ function mortalHost() {
       close: () => own().close(),
       counters: (peer) => own().counters(peer),
       dropped: (reason) => own().dropped(reason),
+      figures: () => own().figures(),
     };
   };
   return { createHost, restart: () => restart() };

@@ -8,6 +8,7 @@ import { ACTIVITY, type LaneEvents } from '../../../src/tunnel/lane/control.ts';
 import { ENDPOINT, encodeEndpoint } from '../../../src/tunnel/endpoint.ts';
 import type { StreamBridge } from '../../../src/tunnel/stream-bridge.ts';
 import { createWorkerHost } from '../../../src/tunnel/lane/worker-host.ts';
+import { eventually } from '../../kit/eventually.ts';
 import { virtualEndpoint } from '../../kit/streams.ts';
 
 const skip = hasLibc() ? false : 'SKIPPED: needs 64-bit Linux';
@@ -201,3 +202,37 @@ test('worker host: more than the rings hold is refused, and asked for again', { 
   assert.ok(streams.deliver(record, garbage, 0, garbage.length));
   await host.close();
 });
+
+test(
+  'worker host: figures of the lane cross by memory, those of a dead thread are not shown',
+  { skip },
+  async () => {
+    const { host, next, streams } = startHost();
+    const record = streamRecord();
+    await deliver(streams, record, initiation(1));
+    await next();
+    assert.equal(host.figures().handshakesInFlight, 0);
+    assert.equal(host.figures().usesGso, true);
+    assert.equal(host.longestShort(), undefined);
+    // To nobody: there are no sockets.
+    const udp = new Uint8Array(ENDPOINT.size);
+    encodeEndpoint({ ...virtualEndpoint('fdae::1'), carrier: 0 }, udp, 0);
+    host.addPeer(7);
+    host.setEndpoint(7, udp);
+    host.sendHandshake(7, initiation(2));
+    await eventually('it is counted', () => host.figures().sendErrors.unreachable === 1);
+    // The event loop has not had its turn: these are on their way.
+    const flood = initiation(3);
+    for (let i = 0; i < 3; i++) streams.deliver(record, flood, 0, flood.length);
+    await Promise.resolve();
+    const end = systemClock.now() + 5_000;
+    while (host.figures().handshakesInFlight !== 3 && systemClock.now() < end);
+    assert.equal(host.figures().handshakesInFlight, 3);
+    for (let i = 0; i < 3; i++) assert.equal((await next())[0], 'handshake');
+    assert.equal(host.figures().handshakesInFlight, 0);
+    host.addAllowedIp(7, undefined as never, 8);
+    assert.equal((await next())[0], 'restarted');
+    assert.equal(host.figures().sendErrors.unreachable, 0);
+    await host.close();
+  },
+);

@@ -14,13 +14,21 @@ import {
   deviceMetrics,
 } from '../../../../src/app/metrics/device-metrics.ts';
 import { escapeLabel } from '../../../../src/app/metrics/exposition.ts';
+import { outerQueues, QUEUE_NAMES } from '../../../../src/app/queues.ts';
 import { parseAddress, parsePrefix } from '../../../../src/core/ip.ts';
 import type { Prefix } from '../../../../src/core/ip.ts';
 import { PublicKey } from '../../../../src/noise/keys.ts';
 import type { Endpoint } from '../../../../src/tunnel/endpoint.ts';
 import { HandshakeStats } from '../../../../src/tunnel/handshake-stats.ts';
 import { DROP_REASONS } from '../../../../src/tunnel/lane/drops.ts';
-import { NOW_MS, meteredDevice, meteredOptions, meteredPeer, samplesOf } from '../../../kit/metrics.ts';
+import {
+  NO_FIGURES,
+  NOW_MS,
+  meteredDevice,
+  meteredOptions,
+  meteredPeer,
+  samplesOf,
+} from '../../../kit/metrics.ts';
 
 async function page(device: MeteredDevice, options: Partial<DeviceMetricsOptions> = {}): Promise<string> {
   return Buffer.concat(await deviceMetrics(device, meteredOptions(options))).toString();
@@ -142,6 +150,65 @@ test('metrics: backends and lanes are told, and the CPU time of a lane thread th
   assert.ok(!names.some((name) => name.includes('lane="1"')));
 });
 
+test('metrics: every queue tells depth and capacity in its unit, and what found it full where that is known', async () => {
+  const sockets = [
+    {
+      family: 4 as const,
+      receive: { depth: 10, capacity: 1_000, dropped: 7 },
+      send: { depth: 20, capacity: 2_000, dropped: undefined },
+    },
+  ];
+  const queues = outerQueues({
+    tun: { depth: undefined, capacity: 500, dropped: 3 },
+    sockets,
+    streams: undefined,
+  });
+  const figures = {
+    ...NO_FIGURES,
+    stagedPackets: 4,
+    stagedPeers: 2,
+    stagedBytes: 400,
+    handshakesInFlight: 5,
+    sendErrors: { full: 1, tooLarge: 2, unreachable: 3, other: 4 },
+  };
+  const device = meteredDevice([], {
+    laneFigures: () => figures,
+    queuedHandshakes: 6,
+    dropped: (reason) => ({ staged_overflow: 8n, handshake_queue_full: 9n })[reason as string] ?? 0n,
+  });
+  const engine = () => ({ ...meteredOptions().engine(), queues, gro: 'failed' as const });
+  const samples = samplesOf(await page(device, { engine }));
+  const rows = (family: string) =>
+    [...samples].flatMap(([name, value]) => {
+      const [, queue] =
+        new RegExp(`^${family}\\{device="wg0",queue="(\\w+)",unit="\\w+"\\}$`).exec(name) ?? [];
+      return queue === undefined ? [] : [`${queue} ${value}`];
+    });
+  assert.deepEqual(rows('culvert_queue_depth'), [
+    ...['staged 400', 'udp4_out 20', 'udp4_in 10', 'handshake_in_flight 5', 'handshake 6'],
+  ]);
+  assert.deepEqual(rows('culvert_queue_capacity'), [
+    ...['tun 500', 'staged 67108864', 'udp4_out 2000', 'udp4_in 1000'],
+    ...['handshake_in_flight 1024', 'handshake 1024'],
+  ]);
+  assert.deepEqual(rows('culvert_queue_dropped_total'), ['tun 3', 'staged 8', 'udp4_in 7', 'handshake 9']);
+  assert.equal(samples.get('culvert_queue_depth{device="wg0",queue="udp4_in",unit="bytes"}'), '10');
+  assert.equal(samples.get('culvert_staged_packets{device="wg0"}'), '4');
+  assert.equal(samples.get('culvert_staged_peers{device="wg0"}'), '2');
+  const errors = ['full', 'too_large', 'unreachable', 'other'].map((cause) =>
+    samples.get(`culvert_send_errors_total{device="wg0",cause="${cause}"}`),
+  );
+  assert.deepEqual(errors, ['1', '2', '3', '4']);
+  assert.equal(samples.get('culvert_udp_offload_info{device="wg0",offload="gso",state="on"}'), '1');
+  assert.equal(samples.get('culvert_udp_offload_info{device="wg0",offload="gro",state="failed"}'), '1');
+});
+
+test('metrics: lanes on the control thread have no handshakes in flight', async () => {
+  const device = meteredDevice([], { laneFigures: () => ({ ...NO_FIGURES, handshakesInFlight: undefined }) });
+  const names = [...samplesOf(await page(device)).keys()];
+  assert.ok(!names.some((name) => name.includes('handshake_in_flight')));
+});
+
 test('metrics: above 2000 peers those of peers are left out, unless asked for', async () => {
   const many = Array.from({ length: MAX_PEERS_AUTO + 1 }, (_, i) => meteredPeer(i));
   const count = async (peers: typeof many, perPeer: 'auto' | 'on' | 'off') =>
@@ -199,7 +266,7 @@ test('metrics: what could break out of a label is escaped', () => {
   assert.equal(escapeLabel('café 中'), 'café 中');
 });
 
-test('metrics: docs/METRICS.md lists every family and every drop reason, and nothing else of this device', () => {
+test('metrics: docs/METRICS.md lists every family, queue and drop reason, and nothing else of this device', () => {
   const text = readFileSync(
     fileURLToPath(new URL('../../../../../docs/METRICS.md', import.meta.url)),
     'utf8',
@@ -211,5 +278,5 @@ test('metrics: docs/METRICS.md lists every family and every drop reason, and not
   const families = [PEER_FAMILIES, MINDFLAVOR_FAMILIES, OWN_FAMILIES].flatMap((table) =>
     Object.values(table).map(({ name }) => name),
   );
-  assert.deepEqual(listed, new Set([...families, ...DROP_REASONS]));
+  assert.deepEqual(listed, new Set([...families, ...QUEUE_NAMES, ...DROP_REASONS]));
 });

@@ -160,14 +160,19 @@ function firing(name: string, at: string, ...labels: string[]): Expression {
 }
 
 test('promtool: nothing alarms while all is well', { skip }, async (t) => {
-  const names = ['CulvertDeviceDown', 'CulvertUnderLoad', 'CulvertHandshakesFail', 'CulvertEventLoopLate'];
+  const names = [
+    ...['CulvertDeviceDown', 'CulvertUnderLoad', 'CulvertHandshakesFail', 'CulvertEventLoopLate'],
+    'CulvertQueueFull',
+  ];
   const series = (await scraped()).filter(({ series: name }) => !name.includes('gave_up'));
   testRules(t, { series, expressions: names.map((name) => firing(name, '10m')) });
 });
 
-test('promtool: a device that is down, a silent peer, drops and a late event loop alarm', { skip }, (t) => {
+test('promtool: what is down, silent, dropping, full or late alarms', { skip }, (t) => {
   const device = 'device="wg0"';
   const peer = `${device},public_key="${meteredPeer(1).publicKey.base64}"`;
+  const queue = (figure: string, name: string) =>
+    `culvert_queue_${figure}{${INSTANCE},${device},queue="${name}",unit="bytes"}`;
   const drop = (reason: string) =>
     `culvert_dropped_packets_total{${INSTANCE},${device},direction="in",reason="${reason}"}`;
   testRules(t, {
@@ -175,6 +180,10 @@ test('promtool: a device that is down, a silent peer, drops and a late event loo
       { series: `culvert_device_up{${INSTANCE},${device}}`, values: '1 1 0x20' },
       { series: `culvert_under_load{${INSTANCE},${device}}`, values: '0x4 1x20' },
       { series: `wireguard_peer_last_handshake_seconds{${INSTANCE},${peer}}`, values: '60x30' },
+      { series: queue('depth', 'udp4_in'), values: '0x4 90x20' },
+      { series: queue('capacity', 'udp4_in'), values: '100x30' },
+      { series: queue('depth', 'staged'), values: '70x30' },
+      { series: queue('capacity', 'staged'), values: '100x30' },
       { series: drop('bad_tag'), values: '0+6000x30' },
       { series: drop('no_route'), values: '0+6000x30' },
       { series: `nodejs_eventloop_lag_p99_seconds{${INSTANCE}}`, values: '0.9x30' },
@@ -185,6 +194,8 @@ test('promtool: a device that is down, a silent peer, drops and a late event loo
       firing('CulvertDeviceDown', '4m', `${device},severity="critical"`),
       firing('CulvertUnderLoad', '8m'),
       firing('CulvertUnderLoad', '10m', `${device},severity="warning"`),
+      firing('CulvertQueueFull', '9m'),
+      firing('CulvertQueueFull', '10m', `${device},queue="udp4_in",severity="warning",unit="bytes"`),
       firing('CulvertPeerSilent', '6m'),
       firing('CulvertPeerSilent', '14m', `${peer},severity="warning"`),
       firing('CulvertDropsRising', '20m', `${device},direction="in",reason="bad_tag",severity="warning"`),

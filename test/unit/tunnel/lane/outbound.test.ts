@@ -237,6 +237,31 @@ test('staged: a waiting keepalive makes room for packets and is not counted; pac
   assert.deepEqual(left.counts(), {});
 });
 
+test('staged: packets, bytes and peers that wait are told; a keepalive is none of them', async () => {
+  const lanes = await lanePair();
+  const { left, keypair } = lanes;
+  const waiting = () => {
+    const { stagedPackets, stagedPeers, stagedBytes } = left.gauges.figures(undefined);
+    return [stagedPackets, stagedPeers, stagedBytes];
+  };
+  withoutSession(lanes);
+  left.outbound.sendKeepalive(left.peer, left.now);
+  assert.deepEqual(waiting(), [0, 0, 0]);
+  left.addPeer(PEER + 1, endpoint('192.0.2.9', 1), '10.1.0.1/32');
+  left.send(packet(100), packet(200), ipv4Packet('10.0.0.1', '10.1.0.1', 300));
+  assert.deepEqual(waiting(), [3, 2, 600]);
+  left.send(...Array.from({ length: MAX_STAGED_PACKETS }, () => packet(64)));
+  assert.deepEqual(waiting(), [MAX_STAGED_PACKETS + 1, 2, MAX_STAGED_PACKETS * 64 + 300]);
+  left.peer.current = keypair;
+  left.outbound.sendStaged(left.peer, left.now);
+  assert.deepEqual(waiting(), [1, 1, 300]);
+  const other = left.tables.peer(PEER + 1) ?? assert.fail('no peer');
+  left.outbound.dropStaged(other);
+  left.outbound.sendKeepalive(other, left.now);
+  left.outbound.dropStaged(other);
+  assert.deepEqual(waiting(), [0, 0, 0]);
+});
+
 test('staged: all peers together hold 64 MiB at most; a peer that has none waiting loses the new packet', async () => {
   const { left } = await lanePair();
   const size = 65_503;
@@ -267,6 +292,8 @@ test('staged: all peers together hold 64 MiB at most; a peer that has none waiti
   assert.equal(left.counts().staged_overflow, dropped + 1);
   assert.equal(left.tables.peer(tenth)?.staged.length, 0);
   // What is dropped or sent is free again.
+  const before = left.gauges.figures(0);
+  assert.equal(before.stagedBytes, waiting());
   for (const id of full.slice(0, 2)) {
     const peer = left.tables.peer(id);
     assert.ok(peer);
