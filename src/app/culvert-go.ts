@@ -25,6 +25,7 @@ Environment:
   CULVERT_METRICS           serve Prometheus metrics there: 127.0.0.1:9586, or a port on loopback
   CULVERT_METRICS_COMPAT    mindflavor: its names, too
   CULVERT_METRICS_PER_PEER  auto (up to 2000 peers), on or off
+  CULVERT_HTTP              serve a status page there: 127.0.0.1:9587; "culvert page INTERFACE" opens it
 `;
 
 export type GoCommand =
@@ -60,7 +61,7 @@ const systemEnvironment = (): GoEnvironment => ({
       import('./runtime.ts'),
       import('./zones.ts'),
     ]);
-    return { openDevice: await meteredOpener(startDevice), zones: systemZones };
+    return { openDevice: await opener(startDevice), zones: systemZones };
   },
 });
 
@@ -107,11 +108,18 @@ export async function main(
   }
 }
 
-/** Commander and the metrics server cost time at every start; most devices want neither. */
-async function meteredOpener(start: typeof startDevice): Promise<OpenDevice> {
-  if ((process.env['CULVERT_METRICS'] ?? '') === '') return start;
-  const { deviceOpener, metricsFlagsOf, readMetricsFlags } = await import('./metrics/metrics-options.ts');
-  return deviceOpener(readMetricsFlags(metricsFlagsOf(process.env)), start);
+/** Commander and HTTP servers cost time at every start; most devices want neither. */
+async function opener(start: typeof startDevice): Promise<OpenDevice> {
+  const { env } = process;
+  if ((env['CULVERT_METRICS'] ?? '') === '' && (env['CULVERT_HTTP'] ?? '') === '') return start;
+  const [{ deviceOpener }, { metricsFlagsOf, readMetricsFlags }, { pageFlagOf, readPageFlag }] =
+    await Promise.all([
+      import('./device-services.ts'),
+      import('./metrics/metrics-options.ts'),
+      import('./api/page-flag.ts'),
+    ]);
+  const metrics = readMetricsFlags(metricsFlagsOf(env));
+  return deviceOpener({ metrics, page: readPageFlag(pageFlagOf(env)) }, start);
 }
 
 /** As wireguard-go: a daemon speaks where it was started only when LOG_LEVEL says so. */

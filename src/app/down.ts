@@ -3,10 +3,12 @@ import { existsSync, rmSync, unlinkSync } from 'node:fs';
 import { AppError } from '../core/errors.ts';
 import { uapiPath } from '../tunnel/uapi-socket.ts';
 import { undoLeftovers, type UpDependencies } from './up.ts';
+import type { SignInFiles } from './api/sign-in-file.ts';
 import { isAlive } from './uapi-client.ts';
 
 export interface DownDependencies extends Pick<UpDependencies, 'system' | 'undoStore' | 'logger'> {
   readonly uapiDirectory?: string;
+  readonly signIns: Pick<SignInFiles, 'remove'>;
   readonly sleep: (ms: number) => Promise<void>;
 }
 
@@ -19,7 +21,7 @@ const PATIENCE_MS = 20_000;
  * gone. Throws AppError `not_found` when there is none.
  */
 export async function takeDown(interfaceName: string, dependencies: DownDependencies): Promise<void> {
-  const { system, undoStore, sleep, uapiDirectory } = dependencies;
+  const { system, undoStore, signIns, sleep, uapiDirectory } = dependencies;
   const path = uapiPath(interfaceName, uapiDirectory);
   const isPresent = () => system.hasInterface(interfaceName) || undoStore.isRunning(interfaceName);
   if (await isAlive(path)) {
@@ -29,6 +31,7 @@ export async function takeDown(interfaceName: string, dependencies: DownDependen
     system.deleteInterface(interfaceName);
     await undoLeftovers(interfaceName, dependencies);
     undoStore.markEnded(interfaceName);
+    signIns.remove(interfaceName);
     return;
   }
   if (system.hasInterface(interfaceName))
@@ -37,6 +40,7 @@ export async function takeDown(interfaceName: string, dependencies: DownDependen
     });
   // What a killed process left behind, or one that had given up the rights to remove it.
   undoStore.markEnded(interfaceName);
+  signIns.remove(interfaceName);
   const hadSocket = existsSync(path);
   rmSync(path, { force: true });
   if (!(await undoLeftovers(interfaceName, dependencies)) && !hadSocket)

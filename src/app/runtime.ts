@@ -45,6 +45,8 @@ export interface RunningDevice {
   readonly closed: Promise<string>;
   /** Ends sessions, closes sockets and TUN. Idempotent. */
   close(reason: string): Promise<void>;
+  /** As OpenedDevice has it. */
+  readonly onServed?: () => void;
 }
 
 /** How packets are moved and sealed, by the names of the parts. */

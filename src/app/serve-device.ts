@@ -18,6 +18,8 @@ export interface OpenedDevice {
   /** Resolves with the reason when the device has ended. */
   readonly closed: Promise<string>;
   close(reason: string): Promise<void>;
+  /** Called once the device can be configured by its name, which nobody else has then. */
+  readonly onServed?: () => void;
 }
 
 export interface OpenDeviceOptions {
@@ -64,6 +66,13 @@ export async function serveDevice(options: ServeOptions): Promise<ServedDevice> 
     socket = await (uapiFd === undefined ? openUapiSocket(path) : inheritUapiSocket(path, uapiFd));
   } catch (error) {
     await opened.close('the UAPI socket cannot be opened');
+    throw error;
+  }
+  try {
+    opened.onServed?.();
+  } catch (error) {
+    await opened.close('it cannot be announced');
+    await socket.close();
     throw error;
   }
   let stopping: Promise<void> | undefined;

@@ -34,6 +34,11 @@ export class AdminToken extends BearerToken {
     return AdminToken.read(directory);
   }
 
+  /** A new one that nobody has, for this run. */
+  static make(random: Random): AdminToken {
+    return new AdminToken(newToken(random));
+  }
+
   /** Throws AppError `not_found` when there is none yet. */
   static read(directory: string): AdminToken {
     const path = join(directory, TOKEN_FILE);
@@ -76,11 +81,16 @@ export function originProblem(headers: IncomingHttpHeaders, isLocal: boolean): s
   return authority === host ? undefined : 'requests of other sites are not answered';
 }
 
-function create(path: string, random: Random): string {
+function newToken(random: Random): string {
   const bytes = new Uint8Array(TOKEN_BYTES);
   random.fill(bytes);
   const text = Buffer.from(bytes).toString('base64url');
   bytes.fill(0);
+  return text;
+}
+
+function create(path: string, random: Random): string {
+  const text = newToken(random);
   const fd = openSync(path, 'wx', 0o600);
   try {
     // Whatever the umask is.

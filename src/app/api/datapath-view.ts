@@ -1,10 +1,10 @@
 /** How packets fare in a device, for people and programs: queues, threads, backends, drops. Plain data. */
 import { threadCpuSeconds } from '../../sys/thread.ts';
-import { MAX_QUEUED_HANDSHAKES } from '../../tunnel/handshake-queue.ts';
 import { DROP_REASONS, type DropReason, OUTBOUND_DROPS } from '../../tunnel/lane/drops.ts';
 import type { StreamCounters } from '../../link/stream-table.ts';
 import type { MeteredDevice } from '../metrics/device-metrics.ts';
-import type { Engine } from '../runtime.ts';
+import { allQueues, type QueueName, type QueueUnit } from '../queues.ts';
+import type { Engine, Offload } from '../runtime.ts';
 
 export interface DeviceView {
   readonly interface: string;
@@ -17,10 +17,14 @@ export interface DeviceView {
   /** Form in which the TUN gives packets. */
   readonly tun: string;
   readonly backends: BackendsView;
+  readonly offloads: OffloadsView;
   readonly threads: readonly ThreadView[];
   /** Handshakes come faster than they are served: cookies are demanded. */
   readonly isUnderLoad: boolean;
+  /** In the order in which packets meet them. */
   readonly queues: readonly QueueView[];
+  readonly staged: StagedView;
+  readonly sendErrors: SendErrorsView;
   readonly handshakes: HandshakesView;
   /** Every reason, also those that never happened. */
   readonly drops: readonly DropView[];
@@ -30,8 +34,22 @@ export interface DeviceView {
 export interface BackendsView {
   /** Null while it is being chosen. */
   readonly transport: string | null;
+  /** The same by the size of the packet; empty while it is being chosen. */
+  readonly transportBySize: readonly SizedBackendView[];
   readonly x25519: string;
   readonly blake2s: string;
+}
+
+export interface SizedBackendView {
+  readonly backend: string;
+  /** Bytes; null: any. */
+  readonly longest: number | null;
+}
+
+/** UDP datagrams joined for the kernel to cut, and by the kernel. */
+export interface OffloadsView {
+  readonly gso: Offload;
+  readonly gro: Offload;
 }
 
 export interface ThreadView {
@@ -42,9 +60,29 @@ export interface ThreadView {
 }
 
 export interface QueueView {
-  readonly name: 'handshake';
-  readonly depth: number;
+  readonly name: QueueName;
+  readonly unit: QueueUnit;
+  /** What waits; null where nobody tells. */
+  readonly depth: number | null;
   readonly capacity: number;
+  /** What found it full; null where that is not counted. */
+  readonly dropped: number | null;
+}
+
+/** Packets that wait for a session. */
+export interface StagedView {
+  readonly packets: number;
+  readonly bytes: number;
+  /** That they are for. */
+  readonly peers: number;
+}
+
+/** Datagrams that could not be sent. */
+export interface SendErrorsView {
+  readonly full: number;
+  readonly tooLarge: number;
+  readonly unreachable: number;
+  readonly other: number;
 }
 
 export interface HandshakesView {
@@ -86,6 +124,7 @@ export interface DatapathView {
 
 export function deviceView(name: string, device: MeteredDevice, engine: Engine): DeviceView {
   const { handshakes } = device;
+  const figures = device.laneFigures();
   return {
     interface: name,
     publicKey: device.publicKey?.base64 ?? null,
@@ -95,12 +134,26 @@ export function deviceView(name: string, device: MeteredDevice, engine: Engine):
     tun: engine.tunFormat,
     backends: {
       transport: engine.transport === '' ? null : engine.transport,
+      transportBySize: bySize(engine),
       x25519: engine.x25519,
       blake2s: engine.blake2s,
     },
+    offloads: { gso: engine.gso, gro: engine.gro },
     threads: threadViews(engine.laneThreads),
     isUnderLoad: device.isUnderLoad,
-    queues: [{ name: 'handshake', depth: device.queuedHandshakes, capacity: MAX_QUEUED_HANDSHAKES }],
+    queues: allQueues(device, engine.queues).map(({ name, unit, depth, capacity, dropped }) => ({
+      name,
+      unit,
+      depth: depth ?? null,
+      capacity,
+      dropped: dropped ?? null,
+    })),
+    staged: {
+      packets: figures.stagedPackets,
+      bytes: figures.stagedBytes,
+      peers: figures.stagedPeers,
+    },
+    sendErrors: { ...figures.sendErrors },
     handshakes: {
       initiationsSent: handshakes.initiationsSent,
       initiationsReceived: handshakes.initiationsReceived,
@@ -114,6 +167,17 @@ export function deviceView(name: string, device: MeteredDevice, engine: Engine):
       packets: Number(device.dropped(reason)),
     })),
   };
+}
+
+function bySize({ transport, longestShort }: Engine): SizedBackendView[] {
+  if (transport === '') return [];
+  const [first = transport, second] = transport.split('+');
+  return second === undefined || longestShort === undefined
+    ? [{ backend: transport, longest: null }]
+    : [
+        { backend: first, longest: longestShort },
+        { backend: second, longest: null },
+      ];
 }
 
 function threadViews(lanes: readonly number[]): ThreadView[] {

@@ -1,47 +1,27 @@
 /** HTTP API and status page of a gateway. */
-import { setImmediate as turn } from 'node:timers/promises';
-import type { Clock } from '../../core/clock.ts';
-import type { Logger } from '../../core/log.ts';
-import type { TlsPair } from '../../link/tls-files.ts';
 import type { Admin } from '../gateway/admin.ts';
-import { isLoopback, formatListenAddress, type ListenAddress } from '../http/listen-address.ts';
-import type { AdminToken } from './access.ts';
+import type { MachineView } from '../gateway/admin-views.ts';
 import type { DatapathView } from './datapath-view.ts';
 import { gatewayRoutes } from './gateway-routes.ts';
-import { LiveFeed } from './live-feed.ts';
-import { readPageFiles } from './page-files.ts';
-import { ApiServer } from './server.ts';
+import { serveApi, type ServeApiOptions, type ServedApi } from './serve-api.ts';
 
-export interface GatewayApiOptions {
-  readonly address: ListenAddress;
-  readonly tls: TlsPair | undefined;
-  readonly token: AdminToken;
+export interface GatewayApiOptions extends Pick<
+  ServeApiOptions<MachineView>,
+  'address' | 'tls' | 'token' | 'clock' | 'logger'
+> {
   readonly admin: Admin;
   readonly datapath: () => DatapathView;
-  readonly clock: Clock;
-  readonly logger: Logger;
 }
-
-export interface GatewayApiServer {
-  /** Where it really listens. */
-  readonly address: ListenAddress;
-  /** Of the page. */
-  readonly url: string;
-  /** For new connections from now on. */
-  setCertificate(pair: TlsPair): void;
-  close(): Promise<void>;
-}
-
-/** Watchers are told this often what has changed, and at most a thirtieth of the time is spent on that. */
-const TURN_MS = 2_000;
-const LEISURE = 30;
 
 /** Rejects with AppError when it cannot listen. */
-export async function serveGatewayApi(options: GatewayApiOptions): Promise<GatewayApiServer> {
-  const { admin, datapath, clock, logger } = options;
-  const feed = new LiveFeed({
+export function serveGatewayApi({ admin, datapath, ...options }: GatewayApiOptions): Promise<ServedApi> {
+  return serveApi({
+    ...options,
+    tokenHint:
+      '"culvert page" prints an address that signs in; the token is in the file http-token of the state directory',
+    rowsEvent: 'machines',
     source: {
-      machines: () => admin.machines(),
+      rows: () => admin.machines(),
       topics: (machines) => ({
         status: admin.status(machines),
         datapath: datapath(),
@@ -49,44 +29,6 @@ export async function serveGatewayApi(options: GatewayApiOptions): Promise<Gatew
         denied: { denied: admin.denied() },
       }),
     },
-    every: atLeisure,
-    wall: () => clock.wall(),
-    pause: () => turn(),
-    onError: (error) => logger.log('error', 'live_feed_failed', { reason: String(error) }),
+    routes: (feed) => gatewayRoutes({ admin, datapath, feed }),
   });
-  const server = new ApiServer({
-    ...options,
-    routes: gatewayRoutes({ admin, datapath, feed }),
-    files: readPageFiles(),
-    onChange: () => feed.refresh(),
-  });
-  const address = await server.listen();
-  const text = formatListenAddress(address);
-  logger.log('info', 'http_served', { address: text });
-  if (!isLoopback(address.host) && !options.tls) {
-    logger.log('warn', 'http_exposed', { address: text, reason: 'not a loopback address, and no TLS' });
-  }
-  return {
-    address,
-    url: pageUrl(address, options.tls !== undefined),
-    setCertificate: (pair) => server.setCertificate(pair),
-    close: () => server.close(),
-  };
-}
-
-/** One that a browser on this machine can open. */
-function pageUrl({ host, port }: ListenAddress, hasTls: boolean): string {
-  const isAny = host === '0.0.0.0' || host === '::';
-  const authority = isAny ? `localhost:${port}` : formatListenAddress({ host, port });
-  return `${hasTls ? 'https' : 'http'}://${authority}/`;
-}
-
-function atLeisure(task: () => void): () => void {
-  let timer = setTimeout(run, TURN_MS);
-  function run(): void {
-    const startMs = performance.now();
-    task();
-    timer = setTimeout(run, Math.max(TURN_MS, LEISURE * (performance.now() - startMs)));
-  }
-  return () => clearTimeout(timer);
 }

@@ -8,17 +8,14 @@ import { ENTRY_KINDS, followEntries } from '../gateway/entry-feed.ts';
 import { MACHINE_STATES, type MachineState, type MachineView } from '../gateway/admin-views.ts';
 import type { DatapathView } from './datapath-view.ts';
 import type { LiveFeed } from './live-feed.ts';
-import { queryFlag, queryNumber, type Route } from './route.ts';
+import { queryFlag, queryNumber, queryPage, type Route } from './route.ts';
 
 export interface GatewayApi {
   readonly admin: Admin;
   readonly datapath: () => DatapathView;
-  readonly feed: LiveFeed;
+  readonly feed: LiveFeed<MachineView>;
 }
 
-/** Most machines in one answer. */
-export const MAX_MACHINES_PER_ANSWER = 1_000;
-const DEFAULT_MACHINES = 100;
 const DEFAULT_ENTRIES = 100;
 
 export function gatewayRoutes({ admin, datapath, feed }: GatewayApi): readonly Route[] {
@@ -211,15 +208,13 @@ export interface MachinesView {
 }
 
 function listMachines(all: readonly MachineView[], query: Input): MachinesView {
-  const offset = queryNumber(query, 'offset', 0, 0, Number.MAX_SAFE_INTEGER);
-  const limit = queryNumber(query, 'limit', DEFAULT_MACHINES, 1, MAX_MACHINES_PER_ANSWER);
   const state: MachineState | undefined =
     query.optionalText('state') === undefined ? undefined : query.choice('state', MACHINE_STATES);
   const search = query.optionalText('search')?.toLowerCase() ?? '';
   const matching = all.filter(
     (view) => (state === undefined || view.state === state) && isFound(view, search),
   );
-  return { machines: matching.slice(offset, offset + limit), total: matching.length };
+  return { machines: queryPage(query, matching), total: matching.length };
 }
 
 /** `search` is in lower case. */

@@ -146,6 +146,17 @@ export function queryNumber(query: Input, name: string, fallback: number, min: n
   );
 }
 
+/** Most rows in one answer. */
+const MAX_ROWS_PER_ANSWER = 1_000;
+const DEFAULT_ROWS = 100;
+
+/** Those of all that match which `offset` and `limit` ask for. */
+export function queryPage<Row>(query: Input, matching: readonly Row[]): readonly Row[] {
+  const offset = queryNumber(query, 'offset', 0, 0, Number.MAX_SAFE_INTEGER);
+  const limit = queryNumber(query, 'limit', DEFAULT_ROWS, 1, MAX_ROWS_PER_ANSWER);
+  return matching.slice(offset, offset + limit);
+}
+
 /** `true` or `false`; false when absent. */
 export function queryFlag(query: Input, name: string): boolean {
   const text = query.optionalText(name);

@@ -1,5 +1,5 @@
 /**
- * The HTTP server of a gateway's operators: /api/v1 (docs/api/openapi.yaml), the status page, /healthz. Everything but
+ * The HTTP server for the operators of a gateway or a device: /api/v1 (docs/api/openapi.yaml), the status page, /healthz. Everything but
  * the files of the page and /healthz needs the admin token.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -26,6 +26,8 @@ export interface ApiServerOptions {
   readonly token: AdminToken;
   readonly routes: readonly Route[];
   readonly files: ReadonlyMap<string, PageFile>;
+  /** Where to find the token, for who has a wrong one. */
+  readonly tokenHint: string;
   /** After a request that may have changed something. */
   readonly onChange: () => void;
   readonly logger: Logger;
@@ -69,7 +71,7 @@ export class ApiServer {
 
   /** Resolves to where it really listens. Rejects with AppError `in_use`, `permission` or `io`. */
   listen(): Promise<ListenAddress> {
-    const hint = '--http names another address, or "none"';
+    const hint = '--http names another address';
     return listenOn(this.#server, this.#options.address, 'HTTP API:', hint);
   }
 
@@ -91,7 +93,7 @@ export class ApiServer {
       if (refusal !== undefined) throw new HttpError(421, 'permission', refusal);
       const [path = '', search = ''] = url.split('?', 2);
       if (path.startsWith(`${API_PREFIX}/`)) {
-        if (!isAuthorized(headers, this.#options.token)) throw unauthorized();
+        if (!isAuthorized(headers, this.#options.token)) throw unauthorized(this.#options.tokenHint);
         const match = this.#match(method, path.slice(API_PREFIX.length));
         await this.#answer(request, response, match, search);
       } else {
@@ -199,13 +201,13 @@ function sendJson(response: ServerResponse, status: number, contentType: string,
   response.writeHead(status, { 'content-type': contentType }).end(`${JSON.stringify(value)}\n`);
 }
 
-function unauthorized(): HttpError {
+function unauthorized(hint: string): HttpError {
   return new HttpError(
     401,
     'permission',
     'the admin token is missing or wrong',
     { 'www-authenticate': 'Bearer realm="culvert"' },
-    '"culvert page" prints an address that signs in; the token is in the file http-token of the state directory',
+    hint,
   );
 }
 

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { createLogger, writerTo } from '../log.ts';
 import { createNetworkSystem } from '../network-system.ts';
+import { SignInFiles } from '../api/sign-in-file.ts';
 import { takeDown } from '../down.ts';
 import { UndoStore } from '../undo-store.ts';
 import { interfaceNameOf, isInterfaceName } from '../wg-conf.ts';
@@ -25,6 +26,7 @@ too; what wg-quick set up for them is for "wg-quick down".`,
       await takeDown(isName ? target : interfaceNameOf(target), {
         system: createNetworkSystem(),
         undoStore: new UndoStore(),
+        signIns: new SignInFiles(),
         sleep: (ms) => sleep(ms),
         logger: createLogger({
           format: 'pretty',

@@ -8,13 +8,9 @@ import type { ReloadReport } from '../config/reload.ts';
 import { checkDroppable, dropTo, findUser } from '../drop-user.ts';
 import { detach, type Starter, takeStarter } from '../daemonize.ts';
 import { findConf, type FoundConf } from '../find-conf.ts';
-import {
-  type MetricsFlags,
-  type MetricsOptions,
-  addMetricsFlags,
-  deviceOpener,
-  readMetricsFlags,
-} from '../metrics/metrics-options.ts';
+import { addPageFlag, type PageFlag, readPageFlag } from '../api/page-flag.ts';
+import { deviceOpener, type DeviceServices } from '../device-services.ts';
+import { type MetricsFlags, addMetricsFlags, readMetricsFlags } from '../metrics/metrics-options.ts';
 import { createNetworkSystem } from '../network-system.ts';
 import { runHook } from '../programs.ts';
 import { serveReload } from '../reload-socket.ts';
@@ -31,7 +27,7 @@ import { upReload } from '../up-reload.ts';
 import type { WgConf } from '../wg-conf.ts';
 import { systemZones } from '../zones.ts';
 
-interface UpFlags extends LogFlags, MetricsFlags {
+interface UpFlags extends LogFlags, MetricsFlags, PageFlag {
   readonly detach?: true;
   readonly runHooks?: true;
   readonly user?: string;
@@ -48,7 +44,7 @@ export function configureUp(command: Command): void {
     .option('--user <name>', 'become this user when the interface is up, with CAP_NET_ADMIN and nothing else')
     .option('--no-gso', 'send UDP datagrams one by one: for a network card that cannot segment them')
     .option('--no-gro', 'receive UDP datagrams one by one');
-  addLogFlags(addMetricsFlags(command))
+  addLogFlags(addPageFlag(addMetricsFlags(command)))
     .addHelpText(
       'after',
       `
@@ -59,6 +55,7 @@ Examples:
   culvert up wg0 --user nobody
   culvert up wg0 --no-gso         where a network card sends nothing or damaged datagrams
   culvert up wg0 --metrics 127.0.0.1:9586
+  culvert up wg0 --http 9587      then "culvert page wg0" prints the address of its status page
 
 "culvert reload wg0", and SIGHUP to a program without a terminal, apply what has changed in the file to peers, keys, port and mark,
 as "wg syncconf"; addresses, DNS, MTU, routes and hooks need "culvert down" and "up".
@@ -67,12 +64,12 @@ Environment: WG_LOG_FILE, WG_ENDPOINT_RESOLUTION_RETRIES, CULVERT_GSO, CULVERT_G
     )
     .action(async (fileOrInterface: string, flags: UpFlags) => {
       const starter = takeStarter(process.env);
-      const metrics = readMetricsFlags(flags);
+      const services = { metrics: readMetricsFlags(flags), page: readPageFlag(flags) };
       const found = findConf(fileOrInterface);
       for (const warning of found.warnings) if (!starter) warn(warning);
       if (flags.detach === true && !starter) return detach();
       try {
-        await run(found, () => findConf(fileOrInterface).conf, flags, metrics, starter);
+        await run(found, () => findConf(fileOrInterface).conf, flags, services, starter);
       } catch (error) {
         if (!starter) throw error;
         starter.failed(reportError(error, 'culvert', process.env).text);
@@ -90,7 +87,7 @@ async function run(
   { interfaceName, conf, path }: FoundConf,
   readConf: () => WgConf,
   flags: UpFlags,
-  metrics: MetricsOptions | undefined,
+  services: DeviceServices,
   starter: Starter | undefined,
 ): Promise<void> {
   // A daemon's standard error is closed, so it logs to WG_LOG_FILE or not at all.
@@ -122,7 +119,7 @@ async function run(
     { interfaceName, conf, latest: () => latest, path, runsHooks: flags.runHooks === true },
     {
       serve: async (options) => {
-        const openDevice = await deviceOpener(metrics, start, names);
+        const openDevice = await deviceOpener(services, start, names);
         const served = await serveDevice({ ...options, openDevice, zones: systemZones });
         // What went wrong is in the log.
         stopOnSignals(served, () => void reloadNow().catch(() => {}));

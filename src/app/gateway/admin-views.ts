@@ -176,6 +176,8 @@ export interface JoinView {
 }
 
 export interface StatusView {
+  /** What runs here; device-views.ts has the other. */
+  readonly kind: 'gateway';
   readonly version: string;
   /** ISO 8601. */
   readonly started: string;

@@ -6,7 +6,8 @@ import type { GrpcFront } from '../../link/grpc-front.ts';
 import type { StreamTable } from '../../link/stream-table.ts';
 import type { TlsFiles } from '../../link/tls-files.ts';
 import { streamsView } from '../api/datapath-view.ts';
-import { type GatewayApiServer, serveGatewayApi } from '../api/gateway-api.ts';
+import { serveGatewayApi } from '../api/gateway-api.ts';
+import type { ServedApi } from '../api/serve-api.ts';
 import { isLoopback } from '../http/listen-address.ts';
 import { type MetricsAddress, type MetricsServer, serveMetrics } from '../metrics/device-server.ts';
 import { gatewayMetrics } from '../metrics/gateway-metrics.ts';
@@ -31,7 +32,7 @@ export interface Operated {
   readonly logger: Logger;
 }
 
-export type HttpServer = Replaceable<HttpPart, GatewayApiServer>;
+export type HttpServer = Replaceable<HttpPart, ServedApi>;
 
 export function httpServer({ overlay, streams, tls, admin, clock, logger }: Operated): HttpServer {
   return new Replaceable((http) =>

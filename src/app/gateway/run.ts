@@ -249,6 +249,7 @@ class Starting {
       status: () => {
         const { apiUrl, wireGuardEndpoints, tunnel, accept, joinMode } = live.config;
         return {
+          kind: 'gateway',
           version,
           started: new Date(this.#startedAtMs).toISOString(),
           interface: overlay.name,

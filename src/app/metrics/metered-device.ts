@@ -1,6 +1,7 @@
 /** A device with a metrics server beside it: both or none. */
 import { setImmediate as turn } from 'node:timers/promises';
 import { formatListenAddress } from '../http/listen-address.ts';
+import type { StartDevice } from '../device-services.ts';
 import type { RunningDevice, RuntimeOptions } from '../runtime.ts';
 import { version } from '../version.ts';
 import { deviceMetrics } from './device-metrics.ts';
@@ -12,10 +13,10 @@ import { processMetrics } from './process-metrics.ts';
 export async function startMeteredDevice(
   runtime: RuntimeOptions,
   metrics: MetricsOptions,
-  start: (options: RuntimeOptions) => RunningDevice,
+  start: StartDevice,
   names: ReadonlyMap<string, string> = new Map(),
 ): Promise<RunningDevice> {
-  const running = start(runtime);
+  const running = await start(runtime);
   const ofProcess = processMetrics();
   const options = {
     name: running.name,

@@ -8,7 +8,6 @@ import {
   type ListenAddress,
   parseListenAddress,
 } from '../http/listen-address.ts';
-import type { RunningDevice, RuntimeOptions } from '../runtime.ts';
 import type { MetricsAddress } from './device-server.ts';
 
 /** As flags or environment have them; absent = default. */
@@ -100,17 +99,4 @@ export function addMetricsFlags(command: Command): Command {
         'CULVERT_METRICS_PER_PEER',
       ),
     );
-}
-
-type StartDevice = (options: RuntimeOptions) => RunningDevice;
-
-/** `start`, or what does the same and serves metrics. Loads the server only where it is wanted. */
-export async function deviceOpener(
-  metrics: MetricsOptions | undefined,
-  start: StartDevice,
-  names?: ReadonlyMap<string, string>,
-): Promise<(options: RuntimeOptions) => RunningDevice | Promise<RunningDevice>> {
-  if (!metrics) return start;
-  const { startMeteredDevice } = await import('./metered-device.ts');
-  return (options) => startMeteredDevice(options, metrics, start, names);
 }

@@ -78,3 +78,37 @@ test('a socket that is in use closes the device and harms the other one not', as
   assert.ok(second.reason !== undefined);
   await getDevice('wg0', directory);
 });
+
+test('a device is announced once its name is its own; when that fails nothing is left', async (t) => {
+  const { directory, opened, serve } = setting(t);
+  const path = uapiPath('wg0', directory);
+  const seen: boolean[] = [];
+  Object.assign(opened, { onServed: () => seen.push(existsSync(path)) });
+  const served = await serve();
+  assert.deepEqual(seen, [true]);
+  const rival = setting(t);
+  Object.assign(rival.opened, { onServed: () => seen.push(true) });
+  await assert.rejects(
+    serveDevice({
+      name: 'asked',
+      openDevice: () => rival.opened,
+      zones: fakeZones,
+      logger: silentLogger,
+      uapiDirectory: directory,
+    }),
+    { code: 'in_use' },
+  );
+  assert.deepEqual(seen, [true]);
+  await served.stop('enough');
+  await served.ended;
+  const broken = setting(t);
+  const failure = new AppError('permission', 'no');
+  Object.assign(broken.opened, {
+    onServed: () => {
+      throw failure;
+    },
+  });
+  await assert.rejects(broken.serve(), failure);
+  assert.ok(!existsSync(uapiPath('wg0', broken.directory)));
+  assert.equal(broken.opened.reason, 'it cannot be announced');
+});

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, unlinkSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { SignInFiles } from '../../../src/app/api/sign-in-file.ts';
 import { takeDown } from '../../../src/app/down.ts';
 import { findConf } from '../../../src/app/find-conf.ts';
 import type { NetworkSystem } from '../../../src/app/network-apply.ts';
@@ -332,6 +333,7 @@ function downDependencies({ dependencies, directory }: Setting) {
   return {
     system,
     undoStore,
+    signIns: new SignInFiles(directory),
     logger,
     uapiDirectory: directory,
     sleep: () => new Promise<void>((resolve) => setImmediate(resolve)),

@@ -1,9 +1,16 @@
-// A gateway with its HTTP API on loopback, and whoever calls it.
+// A gateway or a device with its HTTP API on loopback, and whoever calls it.
 import { request } from 'node:http';
 import type { TestContext } from 'node:test';
 import { AdminToken } from '../../../../src/app/api/access.ts';
+import { serveDeviceApi } from '../../../../src/app/api/device-api.ts';
+import type { ShownDevice } from '../../../../src/app/api/device-views.ts';
+import type { Engine } from '../../../../src/app/runtime.ts';
+import { systemClock } from '../../../../src/core/clock.ts';
+import { silentLogger } from '../../../../src/core/log.ts';
 import { systemRandom } from '../../../../src/core/random.ts';
+import type { PeerState } from '../../../../src/tunnel/config.ts';
 import { eventually } from '../../../kit/eventually.ts';
+import { meteredDevice, meteredOptions } from '../../../kit/metrics.ts';
 import {
   startTestGateway,
   temporaryDirectory,
@@ -11,7 +18,7 @@ import {
   type TestGatewayOptions,
 } from '../gateway/kit.ts';
 
-export interface TestApi extends TestGateway {
+export interface ApiClient {
   /** `http://127.0.0.1:PORT/` */
   readonly url: string;
   readonly token: AdminToken;
@@ -19,6 +26,8 @@ export interface TestApi extends TestGateway {
   /** Ends with the test. */
   watch(path: string): Promise<Watcher>;
 }
+
+export type TestApi = TestGateway & ApiClient;
 
 export interface Answer {
   readonly status: number;
@@ -36,11 +45,14 @@ export async function startApi(t: TestContext, options: TestGatewayOptions = {})
   });
   const { page } = gateway.running.admin.status();
   if (page === null) throw new Error('there is no page');
-  const api = `${page}api/v1`;
+  return { ...gateway, ...apiClient(t, page, token) };
+}
+
+export function apiClient(t: TestContext, url: string, token: AdminToken): ApiClient {
+  const api = `${url}api/v1`;
   const authorization = `Bearer ${token.reveal()}`;
   return {
-    ...gateway,
-    url: page,
+    url,
     token,
     call: async (method, path, body) => {
       const response = await fetch(`${api}${path}`, {
@@ -59,6 +71,46 @@ export async function startApi(t: TestContext, options: TestGatewayOptions = {})
     },
     watch: (path) => Watcher.open(t, `${api}${path}`, authorization),
   };
+}
+
+/** A device that only remembers, with its page. */
+export interface TestDevice extends ApiClient {
+  /** Assign to change them. */
+  readonly shown: { -readonly [Name in keyof ShownDevice]: ShownDevice[Name] } & { peers: PeerState[] };
+}
+
+export async function startDeviceApi(
+  t: TestContext,
+  { peers = [], names = new Map(), engine = meteredOptions().engine }: Partial<TestDeviceOptions> = {},
+): Promise<TestDevice> {
+  const token = AdminToken.make(systemRandom);
+  const shown = {
+    ...meteredDevice([]),
+    listenPort: 51_820,
+    mtu: 1_420,
+    peers: [...peers],
+    peerStates: () => shown.peers,
+    get peerCount(): number {
+      return shown.peers.length;
+    },
+  };
+  const api = await serveDeviceApi({
+    address: { host: '127.0.0.1', port: 0 },
+    token,
+    device: shown,
+    engine,
+    facts: { name: 'wg0', version: '1.2.3', startedAtMs: Date.now() - 3_725_000, names },
+    clock: systemClock,
+    logger: silentLogger,
+  });
+  t.after(() => api.close());
+  return { shown, ...apiClient(t, api.url, token) };
+}
+
+export interface TestDeviceOptions {
+  readonly peers: readonly PeerState[];
+  readonly names: ReadonlyMap<string, string>;
+  readonly engine: () => Engine;
 }
 
 export interface SentEvent {

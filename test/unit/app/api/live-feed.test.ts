@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type FeedSource, LiveFeed, type MachinesChange } from '../../../../src/app/api/live-feed.ts';
+import { type FeedSource, LiveFeed, type RowsChange } from '../../../../src/app/api/live-feed.ts';
 import type { EventStream } from '../../../../src/app/api/event-stream.ts';
 import type { MachineView } from '../../../../src/app/gateway/admin-views.ts';
 import { eventually } from '../../../kit/eventually.ts';
@@ -35,7 +35,7 @@ class FakeStream {
     const table = new Map<string, MachineView>();
     for (const [name, data] of this.sent) {
       if (name !== 'machines') continue;
-      const { changed, removed } = data as MachinesChange;
+      const { changed, removed } = data as RowsChange<MachineView>;
       for (const key of removed) table.delete(key);
       for (const change of changed) {
         table.set(change.publicKey, { ...table.get(change.publicKey), ...change } as MachineView);
@@ -73,14 +73,15 @@ function machine(number: number, more: Partial<MachineView> = {}): MachineView {
 function setup(initial: MachineView[]) {
   const state = { machines: initial, topic: 1, looks: 0 };
   let task: (() => void) | undefined;
-  const source: FeedSource = {
-    machines: () => {
+  const source: FeedSource<MachineView> = {
+    rows: () => {
       state.looks++;
       return state.machines;
     },
     topics: () => ({ topic: state.topic }),
   };
   const feed = new LiveFeed({
+    rowsEvent: 'machines',
     source,
     every: (each) => {
       task = each;
@@ -154,7 +155,7 @@ test('thousands of machines come in events of 500', async () => {
   await eventually('the first turn', () => stream.ticks === 1);
   const sizes = stream.sent
     .filter(([name]) => name === 'machines')
-    .map(([, data]) => (data as MachinesChange).changed.length);
+    .map(([, data]) => (data as RowsChange<MachineView>).changed.length);
   assert.deepEqual(sizes, [500, 500, 201]);
 });
 

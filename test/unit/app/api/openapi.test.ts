@@ -1,19 +1,23 @@
 // docs/api/openapi.yaml against the server, both ways.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
+import { deviceRoutes } from '../../../../src/app/api/device-routes.ts';
 import { gatewayRoutes } from '../../../../src/app/api/gateway-routes.ts';
-import type { Route } from '../../../../src/app/api/route.ts';
+import { outerQueues } from '../../../../src/app/queues.ts';
 import { ERROR_CODES } from '../../../../src/core/errors.ts';
+import { type Address, parseAddress } from '../../../../src/core/ip.ts';
 import { type Schema, SchemaChecker } from '../../../kit/json-schema.ts';
+import { meteredOptions, meteredPeer } from '../../../kit/metrics.ts';
 import { key } from '../../link/provision-kit.ts';
 import { join, uuid } from '../gateway/kit.ts';
-import { type Answer, startApi } from './kit.ts';
+import { type Answer, type ApiClient, startApi, startDeviceApi } from './kit.ts';
 
 interface Operation {
   readonly operationId: string;
+  readonly tags: readonly string[];
   readonly parameters?: readonly Schema[];
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: Schema }>> };
   readonly responses: Readonly<Record<string, Schema>>;
@@ -56,8 +60,14 @@ function resolved(schema: Schema): Schema {
   return reference === undefined ? schema : checker.resolve(reference);
 }
 
-/** Routes are data: nothing of a gateway is touched before one answers. */
-const routes: readonly Route[] = gatewayRoutes({} as never);
+/** Routes are data: nothing of a gateway or device is touched before one answers. */
+const SERVERS = { gateway: gatewayRoutes({} as never), device: deviceRoutes({} as never) };
+
+/** Who has an operation, as its tags say. */
+function serversOf({ tags }: Operation): string[] {
+  const isOfDevice = tags.includes('device');
+  return [...(tags.some((tag) => tag !== 'device') ? ['gateway'] : []), ...(isOfDevice ? ['device'] : [])];
+}
 
 function bodyMembers({ operation }: Documented): string[] {
   const schema = operation.requestBody?.content['application/json']?.schema;
@@ -80,14 +90,20 @@ function media({ operation }: Documented, status: string): readonly [string, Med
 
 test('OpenAPI: every route is in the file and every path of the file is a route', () => {
   const describe = (id: string, method: string, path: string) => `${id}: ${method} ${path}`;
-  assert.deepEqual(
-    operations.map(({ operation, method, path }) => describe(operation.operationId, method, path)).toSorted(),
-    routes.map(({ id, method, path }) => describe(id, method, path)).toSorted(),
-  );
+  for (const [server, routes] of Object.entries(SERVERS)) {
+    assert.deepEqual(
+      operations
+        .filter(({ operation }) => serversOf(operation).includes(server))
+        .map(({ operation, method, path }) => describe(operation.operationId, method, path))
+        .toSorted(),
+      routes.map(({ id, method, path }) => describe(id, method, path)).toSorted(),
+      server,
+    );
+  }
 });
 
 test('OpenAPI: parameters, bodies and kinds of answers are those of the routes', () => {
-  for (const route of routes) {
+  for (const route of Object.values(SERVERS).flat()) {
     const documented = operations.find(({ operation }) => operation.operationId === route.id);
     assert.ok(documented);
     assert.deepEqual(parameterNames(documented, 'query'), [...(route.query ?? [])].toSorted(), route.id);
@@ -111,31 +127,63 @@ test('OpenAPI: the codes of problems are those of the catalogue', () => {
   assert.deepEqual((codes as string[]).toSorted(), Object.keys(ERROR_CODES).toSorted());
 });
 
-test('OpenAPI: every answer fits its schema, and every member of every schema occurs in an answer', async (t) => {
-  const api = await startApi(t, { config: { accept: 'manual' } });
-  const { running, overlay, journal, followers } = api;
-  const called = new Set<string>();
-  const expected = new Set<string>();
+interface Seen {
+  /** Members that are documented for what was called. */
+  readonly members: Set<string>;
+  /** Names of events by operation. */
+  readonly events: Map<string, Set<string>>;
+}
 
-  const call = async (id: string, parameters: Record<string, string> = {}, body?: unknown) => {
-    const documented = operations.find(({ operation }) => operation.operationId === id);
-    assert.ok(documented, id);
-    called.add(id);
+/** Calls a server by operation and holds what it answers against the document. */
+class Caller {
+  readonly #api: ApiClient;
+  readonly #seen: Seen;
+  readonly called = new Set<string>();
+
+  constructor(api: ApiClient, seen: Seen) {
+    this.#api = api;
+    this.#seen = seen;
+  }
+
+  async call(id: string, parameters: Record<string, string> = {}, body?: unknown): Promise<unknown> {
+    const documented = this.#find(id);
     const query = new URLSearchParams(
       Object.entries(parameters).filter(([name]) => !documented.path.includes(`{${name}}`)),
     );
     const path = documented.path.replace(/\{(\w+)\}/g, (_, name: string) =>
       encodeURIComponent(parameters[name] ?? ''),
     );
-    const answer = await api.call(
-      documented.method,
-      query.size > 0 ? `${path}?${query.toString()}` : path,
-      body,
-    );
-    checkAnswer(documented, answer);
+    const whole = query.size > 0 ? `${path}?${query.toString()}` : path;
+    const answer = await this.#api.call(documented.method, whole, body);
+    this.#check(documented, answer);
     return answer.body;
-  };
-  function checkAnswer(documented: Documented, { status, type, body }: Answer): void {
+  }
+
+  /** Follows the stream at `path` until each of `needed` has come. */
+  async watch(id: string, path: string, needed: readonly string[], act: () => void): Promise<void> {
+    const documented = this.#find(id);
+    const watcher = await this.#api.watch(path);
+    act();
+    const events = media(documented, '200')?.[1]['x-events'] ?? {};
+    await watcher.until(`${id}: every event`, () => needed.every((name) => watcher.of(name).length > 0));
+    assert.deepEqual([...new Set(watcher.events.map(({ name }) => name))].toSorted(), needed.toSorted());
+    this.#seen.events.set(id, new Set([...(this.#seen.events.get(id) ?? []), ...needed]));
+    for (const { name, data } of watcher.events) {
+      const schema = events[name];
+      assert.ok(schema, `${id} sends the event ${name}`);
+      assert.deepEqual(checker.check(data, schema, `${id} ${name}`), []);
+      checker.members(schema, `${id} ${name}`, this.#seen.members);
+    }
+  }
+
+  #find(id: string): Documented {
+    const documented = operations.find(({ operation }) => operation.operationId === id);
+    assert.ok(documented, id);
+    this.called.add(id);
+    return documented;
+  }
+
+  #check(documented: Documented, { status, type, body }: Answer): void {
     const found = media(documented, status < 400 ? String(status) : 'default');
     if (!found) {
       assert.equal(body, '');
@@ -145,8 +193,40 @@ test('OpenAPI: every answer fits its schema, and every member of every schema oc
     assert.equal(type, contentType);
     const name = `${documented.operation.operationId} ${status < 400 ? status : 'problem'}`;
     assert.deepEqual(checker.check(body, schema, name), [], name);
-    checker.members(schema, name, expected);
+    checker.members(schema, name, this.#seen.members);
   }
+}
+
+test('OpenAPI: every answer fits its schema, and every member of every schema occurs in an answer', async (t) => {
+  const seen: Seen = { members: new Set(), events: new Map() };
+  for (const [server, called] of [
+    ['gateway', await callGateway(t, seen)],
+    ['device', await callDevice(t, seen)],
+  ] as const) {
+    assert.deepEqual([...called].toSorted(), SERVERS[server].map(({ id }) => id).toSorted());
+  }
+  for (const documented of operations) {
+    const { operationId } = documented.operation;
+    const sent = seen.events.get(operationId);
+    if (!sent) continue;
+    const events = media(documented, '200')?.[1]['x-events'] ?? {};
+    assert.deepEqual(Object.keys(events).toSorted(), [...sent].toSorted(), operationId);
+  }
+  assert.deepEqual(
+    [...seen.members].filter((name) => !checker.seen.has(name)),
+    [],
+    'documented, and in no answer',
+  );
+});
+
+const GATEWAY_EVENTS = ['status', 'datapath', 'tokens', 'denied', 'machines', 'tick'];
+const DEVICE_EVENTS = ['status', 'datapath', 'peers', 'tick'];
+
+async function callGateway(t: TestContext, seen: Seen): Promise<ReadonlySet<string>> {
+  const api = await startApi(t, { config: { accept: 'manual' } });
+  const { running, overlay, journal, followers } = api;
+  const caller = new Caller(api, seen);
+  const call = caller.call.bind(caller);
 
   // A machine that waits, one that is in and talks, one over gRPC, one that is turned away.
   for (const number of [1, 2, 3, 4]) {
@@ -183,25 +263,8 @@ test('OpenAPI: every answer fits its schema, and every member of every schema oc
   await call('showMachine', { machine: 'nobody' });
   await call('removeMachine', first);
 
-  const watch = async (id: string, path: string, needed: readonly string[], act: () => void) => {
-    called.add(id);
-    const watcher = await api.watch(path);
-    act();
-    const documented = operations.find(({ operation }) => operation.operationId === id);
-    assert.ok(documented);
-    const events = media(documented, '200')?.[1]['x-events'] ?? {};
-    assert.deepEqual(Object.keys(events).toSorted(), needed.toSorted());
-    await watcher.until(`${id}: every event`, () => needed.every((name) => watcher.of(name).length > 0));
-    for (const { name, data } of watcher.events) {
-      const schema = events[name];
-      assert.ok(schema, `${id} sends the event ${name}`);
-      assert.deepEqual(checker.check(data, schema, `${id} ${name}`), []);
-      checker.members(schema, `${id} ${name}`, expected);
-    }
-  };
-  const topics = ['status', 'datapath', 'tokens', 'denied', 'machines', 'tick'];
-  await watch('watch', '/live', topics, () => {});
-  await watch('watchEntries', `/machines/${uuid(3)}/entries/live?count=3`, ['log', 'event'], () => {
+  await caller.watch('watch', '/live', GATEWAY_EVENTS, () => {});
+  await caller.watch('watchEntries', `/machines/${uuid(3)}/entries/live?count=3`, ['log', 'event'], () => {
     for (const [kind, body] of [
       ['log', 'x'],
       ['event', JSON.stringify({ ...event, id: 'e2' })],
@@ -211,10 +274,31 @@ test('OpenAPI: every answer fits its schema, and every member of every schema oc
     }
   });
 
-  assert.deepEqual([...called].toSorted(), routes.map(({ id }) => id).toSorted());
-  assert.deepEqual(
-    [...expected].filter((name) => !checker.seen.has(name)),
-    [],
-    'documented, and in no answer',
-  );
-});
+  return caller.called;
+}
+
+async function callDevice(t: TestContext, seen: Seen): Promise<ReadonlySet<string>> {
+  const named = meteredPeer(1, {
+    endpoint: { address: parseAddress('192.0.2.1') as Address, port: 4, scope: 0, carrier: 0 },
+    lastHandshakeMs: Date.now(),
+    rxBytes: 10n,
+    persistentKeepalive: 25,
+  });
+  const names = new Map([[named.publicKey.hex, 'laptop']]);
+  const transport = { transport: 'wasm+openssl-core', longestShort: 512 };
+  const queues = outerQueues({
+    tun: { depth: undefined, capacity: 500, dropped: 3 },
+    sockets: [],
+    streams: undefined,
+  });
+  const engine = () => ({ ...meteredOptions().engine(), ...transport, queues });
+  const caller = new Caller(await startDeviceApi(t, { peers: [named, meteredPeer(2)], names, engine }), seen);
+  for (const id of ['getStatus', 'getDatapath', 'listPeers']) await caller.call(id);
+  const query = { state: 'active', search: '192.0.2.1:4', offset: '0', limit: '1' };
+  const found = await caller.call('listPeers', query);
+  assert.equal((found as { total: number }).total, 1);
+  await caller.call('showPeer', { peer: named.publicKey.base64 });
+  await caller.call('showPeer', { peer: 'nobody' });
+  await caller.watch('watch', '/live', DEVICE_EVENTS, () => {});
+  return caller.called;
+}
