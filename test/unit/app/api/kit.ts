@@ -22,9 +22,9 @@ export interface ApiClient {
   /** `http://127.0.0.1:PORT/` */
   readonly url: string;
   readonly token: AdminToken;
-  call(method: string, path: string, body?: unknown): Promise<Answer>;
+  call(this: void, method: string, path: string, body?: unknown): Promise<Answer>;
   /** Ends with the test. */
-  watch(path: string): Promise<Watcher>;
+  watch(this: void, path: string): Promise<Watcher>;
 }
 
 export type TestApi = TestGateway & ApiClient;
