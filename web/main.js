@@ -1,26 +1,49 @@
-/** The status page: signs in, follows the gateway, shows a view for each address. */
+/** The status page: signs in, follows the gateway or device, shows a view for each address. */
 import { hasToken, Refusal, setToken, takeTokenFromAddress } from './api.js';
 import { h, Live, toast } from './dom.js';
 import { count } from './format.js';
 import { icon, ICONS } from './parts.js';
 import { State } from './state.js';
 import { dataPath } from './views/data-path.js';
+import { device } from './views/device.js';
 import { machine } from './views/machine.js';
 import { machines } from './views/machines.js';
 import { overview } from './views/overview.js';
+import { peer } from './views/peer.js';
+import { peers } from './views/peers.js';
 import { signIn } from './views/sign-in.js';
 import { tokens } from './views/tokens.js';
 import { waiting } from './views/waiting.js';
 
 /** @import { Context, View } from './parts.js' */
 
-const VIEWS = /** @type {const} */ ([
-  ['#/', 'Overview', overview],
-  ['#/machines', 'Machines', machines],
-  ['#/waiting', 'Waiting', waiting],
-  ['#/tokens', 'Tokens', tokens],
-  ['#/data-path', 'Data path', dataPath],
-]);
+/**
+ * What there is to see: of each view its address, its name in the head, and who makes it; then the view of one row, below
+ * the address of its list.
+ * @type {Readonly<Record<'gateway' | 'device', { views: readonly (readonly [string, string, (context: Context) => View])[], list: string, row: (context: Context, id: string) => View }>>}
+ */
+const KINDS = {
+  gateway: {
+    views: [
+      ['#/', 'Overview', overview],
+      ['#/machines', 'Machines', machines],
+      ['#/waiting', 'Waiting', waiting],
+      ['#/tokens', 'Tokens', tokens],
+      ['#/data-path', 'Data path', dataPath],
+    ],
+    list: '#/machines',
+    row: machine,
+  },
+  device: {
+    views: [
+      ['#/', 'Overview', device],
+      ['#/peers', 'Peers', peers],
+      ['#/data-path', 'Data path', dataPath],
+    ],
+    list: '#/peers',
+    row: peer,
+  },
+};
 
 const main = /** @type {HTMLElement} */ (document.getElementById('main'));
 const top_ = /** @type {HTMLElement} */ (document.getElementById('top'));
@@ -55,7 +78,7 @@ const context = {
       return true;
     } catch (error) {
       if (error instanceof Refusal && error.status === 401) signOut();
-      toast(error instanceof Refusal ? error.message : 'The gateway does not answer.', 'bad');
+      toast(error instanceof Refusal ? error.message : 'Nobody answers.', 'bad');
       return false;
     }
   },
@@ -71,11 +94,15 @@ function mount(next) {
 
 /** Shows what the address names. */
 function show() {
-  const [, id] = /^#\/machines\/(.+)$/.exec(location.hash) ?? [];
-  const found = VIEWS.find(([hash]) => hash === location.hash);
-  if (id !== undefined) mount(machine(context, decodeURIComponent(id)));
-  else mount((found ? found[2] : overview)(context));
+  const { views, list, row } = kind();
+  const id = location.hash.startsWith(`${list}/`) ? location.hash.slice(list.length + 1) : '';
+  const [, , make] = views.find(([hash]) => hash === location.hash) ?? /** @type {any} */ (views[0]);
+  mount(id === '' ? make(context) : row(context, decodeURIComponent(id)));
   shell.update();
+}
+
+function kind() {
+  return KINDS[state.status?.kind ?? 'gateway'];
 }
 
 function follow() {
@@ -99,21 +126,21 @@ function start() {
   view?.end?.();
   view = undefined;
   top_.hidden = false;
-  main.replaceChildren(h('p', { class: 'quiet loading' }, 'Asking the gateway …'));
+  main.replaceChildren(h('p', { class: 'quiet loading' }, 'Connecting …'));
   follow();
 }
 
 function makeTop() {
-  const links = VIEWS.map(([href, label]) => {
-    const badge = h(
-      'span',
-      { class: 'count' },
-      shell.text(() => count(state.countOf('pending'))),
-    );
-    const link = h('a', { href }, label, label === 'Waiting' ? badge : null);
-    if (label === 'Waiting') shell.attribute(badge, 'hidden', () => state.countOf('pending') === 0);
-    return shell.attribute(link, 'aria-current', () => (isAt(href) ? 'page' : null));
-  });
+  let links = new Live();
+  const nav = shell.children(
+    h('nav', { 'aria-label': 'Views' }),
+    () => state.status?.kind ?? '',
+    () => {
+      links = new Live();
+      return state.status ? makeLinks(links) : [];
+    },
+  );
+  shell.each(() => links.update());
   const connection = h(
     'span',
     { class: 'connection', role: 'status' },
@@ -137,15 +164,43 @@ function makeTop() {
       h('img', { src: '/icon.svg', alt: '', width: 24, height: 24 }),
       'Culvert',
     ),
-    h('nav', { 'aria-label': 'Views' }, ...links),
+    nav,
     h('div', { class: 'right' }, connection, theme, out),
   );
 }
 
-/** @param {string} href */
-function isAt(href) {
+/**
+ * @param {Live} live
+ * @returns {HTMLElement[]}
+ */
+function makeLinks(live) {
+  const { views, list } = kind();
+  return views.map(([href, label]) => {
+    const link = h('a', { href }, label, label === 'Waiting' ? waitingCount(live) : null);
+    return live.attribute(link, 'aria-current', () => (isAt(href, list) ? 'page' : null));
+  });
+}
+
+/**
+ * @param {Live} live
+ * @returns {HTMLElement}
+ */
+function waitingCount(live) {
+  const badge = h(
+    'span',
+    { class: 'count' },
+    live.text(() => count(state.countOf('pending'))),
+  );
+  return live.attribute(badge, 'hidden', () => state.countOf('pending') === 0);
+}
+
+/**
+ * @param {string} href
+ * @param {string} list
+ */
+function isAt(href, list) {
   const hash = location.hash === '' ? '#/' : location.hash;
-  return hash === href || (href === '#/machines' && hash.startsWith('#/machines/'));
+  return hash === href || (href === list && hash.startsWith(`${list}/`));
 }
 
 function toggleTheme() {

@@ -1,9 +1,10 @@
 /** What several views show. */
 import { h, svg } from './dom.js';
-import { duration } from './format.js';
+import { duration, short } from './format.js';
 
 /** @import { Live } from './dom.js' */
 /** @import { MachineView } from '../src/app/gateway/admin-views.ts' */
+/** @import { PeerView } from '../src/app/api/device-views.ts' */
 /** @import { State } from './state.js' */
 
 /**
@@ -46,11 +47,34 @@ export function machinePath({ id, publicKey, state }) {
   return `#/machines/${encodeURIComponent(state === 'pending' ? publicKey : id)}`;
 }
 
+const PEER_WORDS = { active: 'Active', stale: 'Stale', never: 'Never' };
+
+/** What a peer's badge says. @param {PeerView} view */
+export function peerText({ state, transport }) {
+  return state === 'active' && transport !== null ? TRANSPORT_WORDS[transport] : PEER_WORDS[state];
+}
+
+/** Its colour. @param {PeerView} view */
+export function peerTone({ state, transport }) {
+  if (state === 'active') return transport === 'grpc' ? 'grpc' : 'good';
+  return state === 'stale' ? 'warn' : 'quiet';
+}
+
+/** @param {PeerView} view */
+export function peerName({ name, publicKey }) {
+  return name ?? short(publicKey);
+}
+
+/** @param {PeerView} view */
+export function peerPath({ publicKey }) {
+  return `#/peers/${encodeURIComponent(publicKey)}`;
+}
+
 /** While a session lives, a handshake is younger than 180 s. */
 const SESSION_MS = 180_000;
 
 /**
- * @param {MachineView} view
+ * @param {{ lastHandshake: string | null }} view
  * @param {State} state
  * @returns {{ text: string, tone: string }}
  */

@@ -1,9 +1,10 @@
-/** What the gateway tells, and what follows from it: rates, counts, histories. */
+/** What a gateway or a device tells, and what follows from it: rates, counts, histories. */
 import { watch } from './api.js';
 
 /** @import { MachineView, StatusView, TokenView } from '../src/app/gateway/admin-views.ts' */
+/** @import { DeviceStatusView, PeerView } from '../src/app/api/device-views.ts' */
 /** @import { DatapathView } from '../src/app/api/datapath-view.ts' */
-/** @import { MachinesChange } from '../src/app/api/live-feed.ts' */
+/** @import { RowsChange } from '../src/app/api/live-feed.ts' */
 /** @import { Refusal } from './api.js' */
 
 /** Turns that a sparkline shows: two minutes. */
@@ -32,21 +33,30 @@ export class Ring {
   }
 }
 
-/** A machine with what it did lately. */
-export class Machine {
+/**
+ * A machine or a peer with what it did lately.
+ * @template {MachineView | PeerView} View
+ */
+export class Row {
   /** Received from it and sent to it, bytes a second. */
   rx = new Ring();
   tx = new Ring();
   #seenRx = -1;
   #seenTx = -1;
 
-  /** @param {MachineView} view */
+  /** @param {View} view */
   constructor(view) {
     this.view = view;
   }
 
   get rate() {
     return this.rx.last + this.tx.last;
+  }
+
+  /** Both directions, oldest first. */
+  sum() {
+    const sent = this.tx.values();
+    return this.rx.values().map((value, i) => value + (sent[i] ?? 0));
   }
 
   /** @param {number} seconds since the turn before */
@@ -69,9 +79,9 @@ function rate(now, before, seconds) {
 }
 
 export class State {
-  /** By public key. @type {Map<string, Machine>} */
-  machines = new Map();
-  /** @type {StatusView | undefined} */
+  /** Machines or peers by public key. @type {Map<string, Row<any>>} */
+  rows = new Map();
+  /** @type {StatusView | DeviceStatusView | undefined} */
   status;
   /** @type {DatapathView | undefined} */
   datapath;
@@ -82,7 +92,7 @@ export class State {
   isConnected = false;
   /** Everything that was there has come. */
   isReady = false;
-  /** Grows when machines come, go or change their state: lists are made anew. */
+  /** Grows when rows come, go or change their state: lists are made anew. */
   version = 0;
   rx = new Ring();
   tx = new Ring();
@@ -93,7 +103,7 @@ export class State {
   #measuredMs = 0;
   #atMs = 0;
   #heardMs = 0;
-  /** Keys of machines since the stream was opened: what is not among them is gone. @type {Set<string> | undefined} */
+  /** Keys of rows since the stream was opened: what is not among them is gone. @type {Set<string> | undefined} */
   #fresh;
 
   /** @param {() => void} onChange */
@@ -101,7 +111,27 @@ export class State {
     this.onChange = onChange;
   }
 
-  /** The gateway's clock, milliseconds. */
+  /** @returns {Map<string, Row<MachineView>>} */
+  get machines() {
+    return this.rows;
+  }
+
+  /** @returns {Map<string, Row<PeerView>>} */
+  get peers() {
+    return this.rows;
+  }
+
+  /** When it is a gateway. */
+  get gateway() {
+    return this.status?.kind === 'gateway' ? this.status : undefined;
+  }
+
+  /** When it is a device. */
+  get device() {
+    return this.status?.kind === 'device' ? this.status : undefined;
+  }
+
+  /** The clock over there, milliseconds. */
   get now() {
     return this.#atMs + (performance.now() - this.#heardMs);
   }
@@ -126,11 +156,13 @@ export class State {
 
   /** @param {string} state */
   countOf(state) {
-    return this.status?.machines[state] ?? 0;
+    /** @type {Readonly<Record<string, number>> | undefined} */
+    const counts = this.status?.kind === 'device' ? this.status.peers : this.status?.machines;
+    return counts?.[state] ?? 0;
   }
 
-  /** @param {string} text an id, or a key */
-  find(text) {
+  /** @param {string} text an id of a machine, or a key */
+  findMachine(text) {
     const known = this.machines.get(text);
     if (known) return known;
     for (const machine of this.machines.values()) {
@@ -158,6 +190,7 @@ export class State {
         this.denied = data.denied;
         break;
       case 'machines':
+      case 'peers':
         this.#change(data);
         break;
       case 'tick':
@@ -166,15 +199,16 @@ export class State {
     }
   }
 
-  /** @param {MachinesChange} change */
+  /** @param {RowsChange<MachineView | PeerView>} change */
   #change({ changed, removed }) {
-    for (const key of removed) this.machines.delete(key);
+    for (const key of removed) this.rows.delete(key);
     if (removed.length > 0) this.version++;
     for (const change of changed) {
       this.#fresh?.add(change.publicKey);
-      const known = this.machines.get(change.publicKey);
+      const known = this.rows.get(change.publicKey);
       if (!known) {
-        this.machines.set(change.publicKey, new Machine(/** @type {MachineView} */ (change)));
+        // A row that is not known comes whole.
+        this.rows.set(change.publicKey, new Row(/** @type {any} */ (change)));
         this.version++;
         continue;
       }
@@ -188,14 +222,14 @@ export class State {
     this.#atMs = atMs;
     this.#heardMs = performance.now();
     if (this.#fresh) {
-      for (const key of this.machines.keys()) {
+      for (const key of this.rows.keys()) {
         if (this.#fresh.has(key)) continue;
-        this.machines.delete(key);
+        this.rows.delete(key);
         this.version++;
       }
       this.#fresh = undefined;
     }
-    // Something was done, and the gateway did not wait for the next turn: too short to tell a rate.
+    // Something was done, and the server did not wait for the next turn: too short to tell a rate.
     if (atMs - this.#measuredMs >= MIN_MEASURE_MS) this.#measure(atMs);
     this.isConnected = true;
     this.isReady = true;
@@ -208,10 +242,10 @@ export class State {
     this.#measuredMs = atMs;
     let rx = 0;
     let tx = 0;
-    for (const machine of this.machines.values()) {
-      machine.turn(seconds);
-      rx += machine.rx.last;
-      tx += machine.tx.last;
+    for (const row of this.rows.values()) {
+      row.turn(seconds);
+      rx += row.rx.last;
+      tx += row.tx.last;
     }
     this.rx.push(rx);
     this.tx.push(tx);

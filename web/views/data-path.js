@@ -1,11 +1,22 @@
-/** The way of a packet through the gateway, and how each part of it fares. */
+/** A map of the data path: from the interface through lane and cipher to the network, and back. */
 import { h, Live } from '../dom.js';
-import { bytes, count, words } from '../format.js';
-import { card, factList, meter } from '../parts.js';
+import { bitRate, bytes, count, words } from '../format.js';
+import { card, factList } from '../parts.js';
+import { loadGauge, queueGauge, stage } from '../stage.js';
 
 /** @import { Context, View } from '../parts.js' */
 /** @import { DeviceView, StreamsView } from '../../src/app/api/datapath-view.ts' */
 /** @import { State } from '../state.js' */
+
+/** Where reasons for dropping belong; what is not here is the lane's. */
+const BEFORE_OPENING = new Set([
+  ...['too_short', 'unknown_type', 'unknown_index', 'expired_keypair', 'counter_too_large'],
+  ...['bad_tag', 'replayed'],
+]);
+const HANDSHAKES = new Set([
+  ...['bad_mac1', 'no_cookie', 'rate_limited', 'handshake_queue_full', 'unknown_peer', 'bad_handshake'],
+  ...['replayed_timestamp', 'initiation_flood', 'bad_cookie_reply'],
+]);
 
 /**
  * @param {Context} context
@@ -13,10 +24,6 @@ import { card, factList, meter } from '../parts.js';
  */
 export function dataPath({ state }) {
   const live = new Live();
-  const device = (/** @type {(device: DeviceView) => string | number} */ read) =>
-    live.text(() => (state.datapath ? read(state.datapath.device) : ''));
-  const streams = (/** @type {(streams: StreamsView) => string | number} */ read) =>
-    live.text(() => (state.datapath?.streams ? read(state.datapath.streams) : '–'));
   const element = h(
     'div',
     { class: 'view' },
@@ -27,162 +34,114 @@ export function dataPath({ state }) {
         'div',
         {},
         h('h1', {}, 'Data path'),
-        h('p', { class: 'quiet' }, 'The way of a packet, and who carries it.'),
+        h('p', { class: 'quiet' }, 'The way of a packet: what waits where, who is busy, what is lost.'),
       ),
     ),
     h(
-      'ol',
-      { class: 'flow', 'aria-label': 'From the interface to the network' },
-      node(
-        'Interface',
-        device(({ interface: name }) => name),
-        device(({ tun, isUp }) => `${isUp ? 'up' : 'down'}, ${TUN_WORDS[tun] ?? words(tun)}`),
-      ),
-      node(
-        'Lanes',
-        device(({ lanes }) => (lanes === 'worker' ? 'own thread' : 'main thread')),
-        device(({ peers }) => `${count(peers)} peers`),
-      ),
-      node(
-        'Cipher',
-        device(({ backends }) => backends.transport ?? 'choosing …'),
-        'ChaCha20-Poly1305',
-      ),
+      'div',
+      { class: 'map' },
+      heading(live, 'Sending', () => bitRate(state.tx.last)),
+      h('ol', { class: 'flow', 'aria-label': 'From the interface to the network' }, ...sending(live, state)),
+      heading(live, 'Receiving', () => bitRate(state.rx.last)),
       h(
-        'li',
-        { class: 'fork' },
-        way(
-          'UDP',
-          live.text(() => count(udpPeers(state))),
-          'machines',
-        ),
-        way(
-          'gRPC',
-          streams(({ open }) => count(open)),
-          'open streams',
-        ),
+        'ol',
+        { class: 'flow back', 'aria-label': 'From the network to the interface' },
+        ...receiving(live, state),
       ),
     ),
     h(
       'div',
       { class: 'columns' },
       card(
-        'Load',
-        live.children(
-          h('div', { class: 'stack' }),
-          () => state.datapath?.device.threads.map(({ name }) => name).join() ?? '',
-          () => loads(live, state),
+        'Main thread and handshakes',
+        h(
+          'div',
+          { class: 'gauges' },
+          loadGauge(live, state, 'main'),
+          queueGauge(live, state, 'handshake_in_flight'),
+          queueGauge(live, state, 'handshake'),
         ),
-        factList([
-          ['Transport AEAD', device(({ backends }) => backends.transport ?? 'choosing …')],
-          ['X25519', device(({ backends }) => backends.x25519)],
-          ['BLAKE2s', device(({ backends }) => backends.blake2s)],
-        ]),
-      ),
-      card(
-        'Handshakes',
-        factList([
-          ['Completed, machine began', device(({ handshakes }) => count(handshakes.completedAsResponder))],
-          ['Completed, gateway began', device(({ handshakes }) => count(handshakes.completedAsInitiator))],
-          ['Initiations received', device(({ handshakes }) => count(handshakes.initiationsReceived))],
-          ['Initiations sent', device(({ handshakes }) => count(handshakes.initiationsSent))],
-          ['Given up after 90 s', device(({ handshakes }) => count(handshakes.gaveUp))],
-          [
-            'Under load',
-            device(({ isUnderLoad }) => (isUnderLoad ? 'yes: cookies are demanded first' : 'no')),
-          ],
-        ]),
-      ),
-    ),
-    h(
-      'div',
-      { class: 'columns' },
-      card(
-        'Dropped when received',
         live.children(
-          h('div', {}),
-          () => key(state, 'in'),
-          () => drops(state, 'in'),
+          h('ul', { class: 'drops' }),
+          () => handshakeDrops(state).join(),
+          () => handshakeDrops(state).map((text) => h('li', {}, text)),
         ),
+        handshakeFacts(live, state),
       ),
-      card(
-        'Dropped when sending',
-        live.children(
-          h('div', {}),
-          () => key(state, 'out'),
-          () => drops(state, 'out'),
-        ),
-      ),
-    ),
-    h(
-      'div',
-      { class: 'columns' },
-      card(
-        'Tunnel streams',
-        factList([
-          ['Opened, refused', streams(({ opened, refused }) => `${count(opened)}, ${count(refused)}`)],
-          [
-            'Received',
-            streams(
-              ({ receivedBytes, receivedDatagrams }) =>
-                `${bytes(receivedBytes)} in ${count(receivedDatagrams)} datagrams`,
-            ),
-          ],
-          [
-            'Sent',
-            streams(
-              ({ sentBytes, sentDatagrams }) => `${bytes(sentBytes)} in ${count(sentDatagrams)} datagrams`,
-            ),
-          ],
-          ['Dropped', streams((view) => counts(view.drops))],
-          ['Ended', streams((view) => counts(view.ends))],
-        ]),
+      card('Who does what', backendFacts(live, state)),
+      live.attribute(
+        card('Tunnel streams', streamFacts(live, state)),
+        'hidden',
+        () => !state.datapath?.streams,
       ),
     ),
   );
   return { title: 'Data path', element, update: () => live.update() };
 }
 
+/**
+ * @param {Live} live
+ * @param {string} title
+ * @param {() => string} rate
+ */
+function heading(live, title, rate) {
+  return h('h2', {}, title, ' ', h('span', { class: 'quiet number' }, live.text(rate)));
+}
+
+/**
+ * @param {State} state
+ * @param {(device: DeviceView) => string} read
+ */
+function of({ datapath }, read) {
+  return datapath ? read(datapath.device) : '';
+}
+
 /** @type {Readonly<Record<string, string>>} */
 const TUN_WORDS = { tcp_and_udp: 'TCP and UDP in batches', tcp: 'TCP in batches', plain: 'packet by packet' };
+const OFFLOAD_WORDS = { on: 'on', off: 'off', failed: 'failed, switched off' };
 
 /**
- * @param {string} label
- * @param {Node} value
- * @param {string} note
- * @returns {HTMLElement}
+ * @param {Live} live
+ * @param {State} state
+ * @returns {HTMLElement[]}
  */
-function way(label, value, note) {
-  return h(
-    'div',
-    {},
-    h('span', { class: 'label' }, label),
-    h('strong', {}, value),
-    h('span', { class: 'quiet' }, note),
-  );
-}
-
-/** @param {State} state */
-function udpPeers({ machines }) {
-  let found = 0;
-  for (const { view } of machines.values()) if (view.transport === 'udp') found++;
-  return found;
-}
-
-/**
- * @param {string} label
- * @param {Node} value
- * @param {Node | string} note
- * @returns {HTMLElement}
- */
-function node(label, value, note) {
-  return h(
-    'li',
-    {},
-    h('span', { class: 'label' }, label),
-    h('strong', {}, value),
-    h('span', { class: 'quiet' }, note),
-  );
+function sending(live, state) {
+  const outbound = (/** @type {string} */ reason) =>
+    state.datapath?.device.drops.find((drop) => drop.reason === reason)?.direction === 'out';
+  return [
+    stage(live, state, {
+      label: 'Interface',
+      value: () => of(state, ({ interface: name }) => name),
+      note: () => of(state, ({ tun, isUp }) => `${isUp ? 'up' : 'down'}, ${TUN_WORDS[tun] ?? words(tun)}`),
+      queues: ['tun'],
+      drops: (reason) => reason === 'malformed_read',
+    }),
+    stage(live, state, {
+      label: 'Outbound lane',
+      value: () => of(state, ({ peers }) => `${count(peers)} ${peers === 1 ? 'peer' : 'peers'}`),
+      note: () => 'allowed IPs, session, nonce',
+      queues: ['staged'],
+      hasLanes: true,
+      drops: (reason) => outbound(reason) && reason !== 'malformed_read',
+    }),
+    cipherStage(live, state, 'Seal', () => false),
+    exits(
+      stage(live, state, {
+        label: 'UDP',
+        value: () => 'UDP',
+        note: () =>
+          of(state, ({ offloads }) => `joined by GSO: ${OFFLOAD_WORDS[offloads.gso]}${unsent(state)}`),
+        queues: ['udp4_out', 'udp6_out'],
+      }),
+      stage(live, state, {
+        label: 'gRPC',
+        value: () => openStreams(state),
+        note: () => 'WireGuard inside gRPC',
+        queues: ['streams_out'],
+        isThere: () => hasStreams(state),
+      }),
+    ),
+  ];
 }
 
 /**
@@ -190,74 +149,192 @@ function node(label, value, note) {
  * @param {State} state
  * @returns {HTMLElement[]}
  */
-function loads(live, state) {
-  const threads = (state.datapath?.device.threads ?? []).map(({ name }) =>
-    gauge(
-      live,
-      name === 'main' ? 'Main thread' : words(name),
-      () => state.loads.get(name) ?? 0,
-      (share) => `${Math.round(share * 100)} %`,
+function receiving(live, state) {
+  const inbound = (/** @type {string} */ reason) =>
+    state.datapath?.device.drops.find((drop) => drop.reason === reason)?.direction === 'in';
+  return [
+    exits(
+      stage(live, state, {
+        label: 'UDP',
+        value: () => 'UDP',
+        note: () => of(state, ({ offloads }) => `joined by GRO: ${OFFLOAD_WORDS[offloads.gro]}`),
+        queues: ['udp4_in', 'udp6_in'],
+      }),
+      stage(live, state, {
+        label: 'gRPC',
+        value: () => openStreams(state),
+        note: () => 'WireGuard inside gRPC',
+        queues: ['streams_in'],
+        isThere: () => hasStreams(state),
+      }),
     ),
-  );
-  const queues = (state.datapath?.device.queues ?? []).map(({ name }) => {
-    const queue = () => state.datapath?.device.queues.find((each) => each.name === name);
-    return gauge(
-      live,
-      `Queue of ${name}s`,
-      () => (queue()?.depth ?? 0) / (queue()?.capacity ?? 1),
-      () => `${count(queue()?.depth ?? 0)} of ${count(queue()?.capacity ?? 0)}`,
-    );
-  });
-  return [...threads, ...queues];
+    cipherStage(live, state, 'Open', (reason) => BEFORE_OPENING.has(reason)),
+    stage(live, state, {
+      label: 'Inbound lane',
+      value: () => of(state, ({ peers }) => `${count(peers)} ${peers === 1 ? 'peer' : 'peers'}`),
+      note: () => 'replay window, inner source, ECN',
+      hasLanes: true,
+      drops: (reason) =>
+        inbound(reason) && !BEFORE_OPENING.has(reason) && !HANDSHAKES.has(reason) && reason !== 'tun_refused',
+    }),
+    stage(live, state, {
+      label: 'Interface',
+      value: () => of(state, ({ interface: name }) => name),
+      note: () => of(state, ({ tun }) => TUN_WORDS[tun] ?? words(tun)),
+      drops: (reason) => reason === 'tun_refused',
+    }),
+  ];
 }
 
 /**
  * @param {Live} live
+ * @param {State} state
  * @param {string} label
- * @param {() => number} read
- * @param {(share: number) => string} text
+ * @param {(reason: string) => boolean} drops
  * @returns {HTMLElement}
  */
-function gauge(live, label, read, text) {
-  return h(
-    'div',
-    { class: 'gauge' },
-    h('span', {}, label),
-    meter(live, label, read),
-    h(
-      'span',
-      { class: 'number' },
-      live.text(() => text(read())),
-    ),
+function cipherStage(live, state, label, drops) {
+  return stage(live, state, {
+    label,
+    value: () => of(state, ({ backends }) => backends.transport ?? 'choosing …'),
+    note: () => of(state, ({ backends }) => bySize(backends)),
+    drops,
+  });
+}
+
+/** @param {DeviceView['backends']} backends */
+function bySize({ transportBySize }) {
+  const [first, second] = transportBySize;
+  return first?.longest && second
+    ? `${first.backend} up to ${count(first.longest)} bytes, then ${second.backend}`
+    : 'ChaCha20-Poly1305, packets of any size';
+}
+
+/**
+ * Both ways to the network in one place.
+ * @param {...HTMLElement} ways
+ * @returns {HTMLElement}
+ */
+function exits(...ways) {
+  return h('li', { class: 'fork' }, h('ul', {}, ...ways));
+}
+
+/** @param {State} state */
+function hasStreams({ datapath }) {
+  return (
+    (datapath?.streams ?? null) !== null ||
+    (datapath?.device.queues ?? []).some(({ name }) => name === 'streams_in')
+  );
+}
+
+/** @param {State} state */
+function openStreams({ datapath }) {
+  const open = datapath?.streams?.open;
+  return open === undefined ? 'streams' : `${count(open)} open ${open === 1 ? 'stream' : 'streams'}`;
+}
+
+/** @param {State} state */
+function unsent({ datapath }) {
+  const parts = Object.entries(datapath?.device.sendErrors ?? {})
+    .filter(([, datagrams]) => datagrams > 0)
+    .map(([cause, datagrams]) => `${count(datagrams)} ${UNSENT_WORDS[cause] ?? words(cause)}`);
+  return parts.length === 0 ? '' : `; not sent: ${parts.join(', ')}`;
+}
+
+/** @type {Readonly<Record<string, string>>} */
+const UNSENT_WORDS = {
+  full: 'found it full',
+  tooLarge: 'too large for the path',
+  unreachable: 'unreachable',
+  other: 'refused, by a firewall for instance',
+};
+
+/** @param {State} state */
+function handshakeDrops({ datapath }) {
+  return (datapath?.device.drops ?? [])
+    .filter(({ reason, packets }) => packets > 0 && HANDSHAKES.has(reason))
+    .map(({ reason, packets }) => `${count(packets)} ${words(reason)}`);
+}
+
+/**
+ * @param {Live} live
+ * @param {State} state
+ */
+function handshakeFacts(live, state) {
+  const text = (/** @type {(device: DeviceView) => string} */ read) => live.text(() => of(state, read));
+  return factList([
+    ['Completed, peer began', text(({ handshakes }) => count(handshakes.completedAsResponder))],
+    ['Completed, begun here', text(({ handshakes }) => count(handshakes.completedAsInitiator))],
+    ['Initiations received', text(({ handshakes }) => count(handshakes.initiationsReceived))],
+    ['Initiations sent', text(({ handshakes }) => count(handshakes.initiationsSent))],
+    ['Given up after 90 s', text(({ handshakes }) => count(handshakes.gaveUp))],
+    ['Under load', text(({ isUnderLoad }) => (isUnderLoad ? 'yes: cookies are demanded first' : 'no'))],
+  ]);
+}
+
+/**
+ * @param {Live} live
+ * @param {State} state
+ */
+function backendFacts(live, state) {
+  const text = (/** @type {(device: DeviceView) => string} */ read) => live.text(() => of(state, read));
+  return factList([
+    [
+      'Packets are moved',
+      text(({ lanes }) => (lanes === 'worker' ? 'on a thread of their own' : 'on the main thread')),
+    ],
+    [
+      'ChaCha20-Poly1305',
+      live.children(
+        h('ul', {}),
+        () => JSON.stringify(state.datapath?.device.backends.transportBySize),
+        () => sizedBackends(state).map((line) => h('li', {}, line)),
+      ),
+    ],
+    ['X25519', text(({ backends }) => backends.x25519)],
+    ['BLAKE2s', text(({ backends }) => backends.blake2s)],
+    ['TUN', text(({ tun }) => TUN_WORDS[tun] ?? words(tun))],
+    ['UDP, to send (GSO)', text(({ offloads }) => OFFLOAD_WORDS[offloads.gso])],
+    ['UDP, received (GRO)', text(({ offloads }) => OFFLOAD_WORDS[offloads.gro])],
+  ]);
+}
+
+/** @param {State} state */
+function sizedBackends({ datapath }) {
+  const sized = datapath?.device.backends.transportBySize ?? [];
+  if (sized.length === 0) return ['choosing …'];
+  return sized.map(({ backend, longest }) =>
+    longest === null
+      ? sized.length === 1
+        ? `${backend}, all sizes`
+        : `${backend}, longer ones`
+      : `${backend}, up to ${count(longest)} bytes`,
   );
 }
 
 /**
+ * @param {Live} live
  * @param {State} state
- * @param {'in' | 'out'} direction
  */
-function key({ datapath }, direction) {
-  return datapath?.device.drops.map((drop) => (drop.direction === direction ? drop.packets : 0)).join() ?? '';
-}
-
-/**
- * @param {State} state
- * @param {'in' | 'out'} direction
- * @returns {Node[]}
- */
-function drops({ datapath }, direction) {
-  const all = (datapath?.device.drops ?? []).filter((drop) => drop.direction === direction);
-  const happened = all.filter(({ packets }) => packets > 0).toSorted((a, b) => b.packets - a.packets);
-  if (happened.length === 0) return [h('p', { class: 'quiet' }, 'None since the start.')];
-  return [
-    h(
-      'ul',
-      { class: 'rows' },
-      ...happened.map(({ reason, packets }) =>
-        h('li', {}, h('span', {}, words(reason)), h('span', { class: 'number' }, count(packets))),
+function streamFacts(live, state) {
+  const streams = (/** @type {(streams: StreamsView) => string} */ read) =>
+    live.text(() => (state.datapath?.streams ? read(state.datapath.streams) : '–'));
+  return factList([
+    ['Opened, refused', streams(({ opened, refused }) => `${count(opened)}, ${count(refused)}`)],
+    [
+      'Received',
+      streams(
+        ({ receivedBytes, receivedDatagrams }) =>
+          `${bytes(receivedBytes)} in ${count(receivedDatagrams)} datagrams`,
       ),
-    ),
-  ];
+    ],
+    [
+      'Sent',
+      streams(({ sentBytes, sentDatagrams }) => `${bytes(sentBytes)} in ${count(sentDatagrams)} datagrams`),
+    ],
+    ['Dropped', streams((view) => counts(view.drops))],
+    ['Ended', streams((view) => counts(view.ends))],
+  ]);
 }
 
 /** @param {Readonly<Record<string, number>>} values */

@@ -1,9 +1,9 @@
 /** One machine: what is known, what it says, what can be done with it. */
 import { call, watch } from '../api.js';
-import { TrafficChart } from '../chart.js';
+import { totals, trafficCard } from '../cards.js';
 import { confirm } from '../dialogs.js';
 import { h, Live, toast } from '../dom.js';
-import { bitRate, bytes, date, short, time } from '../format.js';
+import { date, short, time } from '../format.js';
 import { card, factList, handshakeAge, labelText, PENDING_WORDS, stateText, stateTone } from '../parts.js';
 
 /** @import { Context, View } from '../parts.js' */
@@ -20,7 +20,7 @@ const MAX_LINES = 500;
 export function machine(context, id) {
   const { state, act } = context;
   const live = new Live();
-  const found = () => state.find(id);
+  const found = () => state.findMachine(id);
   const read = (
     /** @type {(view: import('../../src/app/gateway/admin-views.ts').MachineView) => string} */ text,
   ) =>
@@ -28,11 +28,6 @@ export function machine(context, id) {
       const view = found()?.view;
       return view ? text(view) : '–';
     });
-  const chart = new TrafficChart('Traffic of this machine in the last two minutes');
-  live.each(() => {
-    const known = found();
-    if (known) chart.show(known.rx.values(), known.tx.values());
-  });
   const badge = h('span', { class: 'badge' });
   live.each(() => {
     const view = found()?.view;
@@ -177,27 +172,10 @@ export function machine(context, id) {
           ['Since', read(({ since }) => `${date(since)} UTC`)],
         ]),
       ),
-      card(
-        'Traffic',
-        h(
-          'p',
-          { class: 'legend' },
-          h('span', { class: 'key rx' }),
-          live.text(() => `received ${bitRate(found()?.rx.last ?? 0)} `),
-          h('span', { class: 'key tx' }),
-          live.text(() => `sent ${bitRate(found()?.tx.last ?? 0)}`),
-        ),
-        chart.element,
-        h('p', { class: 'axis quiet' }, h('span', {}, '2 min ago'), h('span', {}, 'now')),
-        h(
-          'p',
-          { class: 'quiet' },
-          read(
-            ({ rxBytes, txBytes }) =>
-              `Since the gateway started: ${bytes(rxBytes ?? 0)} received, ${bytes(txBytes ?? 0)} sent`,
-          ),
-        ),
-      ),
+      trafficCard(live, 'Traffic of this machine in the last two minutes', found, () => {
+        const view = found()?.view;
+        return view ? `Since the gateway started: ${totals(view)}` : '';
+      }),
     ),
     entries.element,
   );

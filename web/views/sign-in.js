@@ -26,9 +26,7 @@ export function signIn(onDone) {
     } catch (error) {
       setToken(null);
       problem.textContent =
-        error instanceof Refusal && error.status === 401
-          ? 'That is not the admin token.'
-          : 'The gateway does not answer.';
+        error instanceof Refusal && error.status === 401 ? 'That is not the admin token.' : 'Nobody answers.';
     }
   };
   const element = h(
@@ -39,9 +37,11 @@ export function signIn(onDone) {
     h(
       'p',
       {},
-      'On the gateway, ',
+      'On the machine where it runs, ',
       h('code', {}, 'culvert page'),
-      ' prints an address that signs in. Or give the admin token here:',
+      ' prints an address that signs in, for a device ',
+      h('code', {}, 'culvert page wg0'),
+      '. Or give the token behind its “#” here:',
     ),
     h(
       'form',
@@ -53,9 +53,9 @@ export function signIn(onDone) {
     h(
       'p',
       { class: 'quiet' },
-      'It is in the file ',
+      'A gateway has it in the file ',
       h('code', {}, 'http-token'),
-      ' of the state directory, and stays in this tab.',
+      ' of the state directory. It stays in this tab.',
     ),
   );
   return { title: 'Sign in', element, update: () => {} };
