@@ -118,6 +118,7 @@ function drops({ datapath }) {
  * @property {(row: R) => string} path
  * @property {(row: R) => string} name
  * @property {(row: R) => string} note
+ * @property {(row: R) => boolean} isMono whether the name is an id or a key
  * @property {(row: R) => string} text of the badge
  * @property {(row: R) => string} tone of the badge
  */
@@ -194,9 +195,10 @@ class BusyRow {
   show(row) {
     this.element.hidden = row === undefined;
     if (!row) return;
-    const { path, name, note, text, tone } = this.shown;
+    const { path, name, note, isMono, text, tone } = this.shown;
     this.#name.href = path(row);
     this.#name.textContent = name(row);
+    this.#name.className = isMono(row) ? 'mono' : '';
     this.#note.textContent = note(row);
     this.#badge.className = `badge ${tone(row)}`;
     this.#badge.textContent = text(row);

@@ -103,10 +103,10 @@ export function listView({ state }, { title, nouns, placeholder, filters, column
  * A name that leads to the view of its row, and a word beside it.
  * @template {Row<any>} R
  * @param {string} title
- * @param {{ path: (row: R) => string, name: (row: R) => string, hover: (row: R) => string, note: (row: R) => string }} read
+ * @param {{ path: (row: R) => string, name: (row: R) => string, hover: (row: R) => string, note: (row: R) => string, isMono: (row: R) => boolean }} read
  * @returns {Column<R>}
  */
-export function nameColumn(title, { path, name, hover, note }) {
+export function nameColumn(title, { path, name, hover, note, isMono }) {
   return {
     title,
     compare: (a, b) => name(a).localeCompare(name(b)),
@@ -118,6 +118,7 @@ export function nameColumn(title, { path, name, hover, note }) {
         set(link, name(row));
         link.href = path(row);
         link.title = hover(row);
+        link.classList.toggle('mono', isMono(row));
         set(beside, note(row));
       };
     },

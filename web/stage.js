@@ -10,13 +10,13 @@ import { meter } from './parts.js';
 /** @type {Readonly<Record<QueueView['name'], string>>} */
 export const QUEUE_WORDS = {
   tun: 'Queue of the kernel',
-  staged: 'Waiting for a session',
+  staged: 'Without a session',
   udp4_out: 'Socket, IPv4',
   udp6_out: 'Socket, IPv6',
-  streams_out: 'Ring to the streams',
+  streams_out: 'Ring to streams',
   udp4_in: 'Socket, IPv4',
   udp6_in: 'Socket, IPv6',
-  streams_in: 'Ring from the streams',
+  streams_in: 'Ring from streams',
   handshake_in_flight: 'On their way from the lane',
   handshake: 'Waiting for the main thread',
 };
@@ -29,6 +29,7 @@ export const QUEUE_WORDS = {
  * @property {readonly QueueView['name'][]} [queues] in front of it, or behind it for the last stage
  * @property {boolean} [hasLanes] it runs where lanes do: their load is shown
  * @property {(reason: string) => boolean} [drops] which reasons belong here
+ * @property {() => readonly string[]} [lost] what else is lost here
  * @property {() => boolean} [isThere]
  */
 
@@ -39,7 +40,17 @@ export const QUEUE_WORDS = {
  * @returns {HTMLElement}
  */
 export function stage(live, state, options) {
-  const { label, value, note, queues = [], hasLanes = false, drops = () => false, isThere } = options;
+  const {
+    label,
+    value,
+    note,
+    queues = [],
+    hasLanes = false,
+    drops = () => false,
+    lost = () => [],
+    isThere,
+  } = options;
+  const losses = () => [...dropped(state, drops), ...lost()];
   const element = h(
     'li',
     { class: 'stage' },
@@ -55,8 +66,8 @@ export function stage(live, state, options) {
       ),
     live.children(
       h('ul', { class: 'drops' }),
-      () => dropped(state, drops).join(),
-      () => dropped(state, drops).map((text) => h('li', {}, text)),
+      () => losses().join(),
+      () => losses().map((text) => h('li', {}, text)),
     ),
   );
   return isThere ? live.attribute(element, 'hidden', () => !isThere()) : element;
@@ -73,14 +84,18 @@ function threadsOfLanes({ datapath }) {
   return lanes.length > 0 ? lanes : threads;
 }
 
+/** Told with their queues. */
+const OF_QUEUES = new Set(['staged_overflow', 'handshake_queue_full']);
+
 /**
+ * What was dropped for reasons that belong here, most frequent first.
  * @param {State} state
  * @param {(reason: string) => boolean} isHere
  * @returns {string[]}
  */
-function dropped({ datapath }, isHere) {
+export function dropped({ datapath }, isHere) {
   return (datapath?.device.drops ?? [])
-    .filter(({ reason, packets }) => packets > 0 && isHere(reason))
+    .filter(({ reason, packets }) => packets > 0 && isHere(reason) && !OF_QUEUES.has(reason))
     .toSorted((a, b) => b.packets - a.packets)
     .map(({ reason, packets }) => `${count(packets)} ${words(reason)}`);
 }
@@ -139,7 +154,7 @@ function depthText({ name, unit, depth, capacity }, { staged }) {
   if (name === 'staged') {
     return staged.packets === 0
       ? 'none'
-      : `${count(staged.packets)} packets for ${count(staged.peers)} ${staged.peers === 1 ? 'peer' : 'peers'}`;
+      : `${count(staged.packets)} packets, ${count(staged.peers)} ${staged.peers === 1 ? 'peer' : 'peers'}`;
   }
   if (depth === null) return `takes ${amount(capacity)}${unitWord}`;
   return depth === 0 ? 'empty' : `${amount(depth)} of ${amount(capacity)}${unitWord}`;

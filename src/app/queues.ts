@@ -1,4 +1,4 @@
-/** Every queue between the parts of a device, by the names that metrics and the status page use. */
+/** Every queue between the parts of a device, by the names that metrics and the status page use; docs/METRICS.md says what each is. */
 import type { QueueFill } from '../core/queue.ts';
 import type { SocketFill } from '../sys/udp-socket.ts';
 import { MAX_QUEUED_HANDSHAKES } from '../tunnel/handshake-queue.ts';

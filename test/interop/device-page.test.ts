@@ -1,5 +1,6 @@
 // The status page of a plain device: in Chromium over a device that only remembers, and beside a real one.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,7 @@ import type { DatapathView } from '../../src/app/api/datapath-view.ts';
 import { outerQueues } from '../../src/app/queues.ts';
 import { STATE_DIRECTORY } from '../../src/app/undo-store.ts';
 import { type Address, parseAddress, parsePrefix, type Prefix } from '../../src/core/ip.ts';
+import { PublicKey } from '../../src/noise/keys.ts';
 import type { PeerState } from '../../src/tunnel/config.ts';
 import { GRPC_CARRIER } from '../../src/tunnel/endpoint.ts';
 import { type Browser, type BrowserOptions, openBrowser, requireChromium } from '../kit/browser.ts';
@@ -29,7 +31,8 @@ const NAMES = ['laptop', 'phone', 'office', 'backup', 'printer room', 'jump host
 /** Peers of all kinds. */
 function makePeers(count: number): PeerState[] {
   return Array.from({ length: count }, (_, number) => {
-    const peer = meteredPeer(number + 1);
+    const publicKey = new PublicKey(createHash('sha256').update(`peer ${number}`).digest());
+    const peer = meteredPeer(number + 1, { publicKey });
     if (number % 9 === 8) return peer;
     const isTunnelled = number % 5 === 4;
     const text = isTunnelled ? 'fdae:41e4:649b::1' : `198.51.100.${(number % 250) + 1}`;
@@ -130,7 +133,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
           'source_not_allowed',
           'no_cookie',
         ];
-        shown.dropped = (reason) => (reasons.includes(reason) ? dropped : 0n);
+        shown.dropped = (reason) => dropped * BigInt(1 + reasons.indexOf(reason));
         shown.laneFigures = () => ({
           stagedPackets: 37,
           stagedPeers: 5,
@@ -261,12 +264,15 @@ function signIn(namespace: Namespace, link: string): Asked {
   return { url, token };
 }
 
-function get<Answer>(namespace: Namespace, { url, token }: Asked, path: string): Answer {
+function get(namespace: Namespace, { url, token }: Asked, path: string): unknown {
   const header = `Authorization: Bearer ${token}`;
-  return JSON.parse(
-    namespace.exec('curl', ['-sS', '--max-time', '20', '-H', header, `${url}api/v1${path}`]),
-  ) as Answer;
+  return JSON.parse(namespace.exec('curl', ['-sS', '--max-time', '20', '-H', header, `${url}api/v1${path}`]));
 }
+
+const getStatus = (namespace: Namespace, asked: Asked) =>
+  get(namespace, asked, '/status') as DeviceStatusView;
+const getDatapath = (namespace: Namespace, asked: Asked) =>
+  get(namespace, asked, '/datapath') as DatapathView;
 
 test(
   'device page: CULVERT_HTTP serves it beside culvert-go, and its sign-in file ends with the device',
@@ -280,10 +286,10 @@ test(
     assert.equal(started.status, 0, started.output);
     assert.equal(statSync(file).mode & 0o777, 0o600);
     const asked = signIn(namespace, link);
-    assert.deepEqual(get<DeviceStatusView>(namespace, asked, '/status').interface, link);
+    assert.deepEqual(getStatus(namespace, asked).interface, link);
     namespace.ip(`link set ${link} up`);
-    await eventually('it is up', () => get<DeviceStatusView>(namespace, asked, '/status').isUp);
-    const { device } = get<DatapathView>(namespace, asked, '/datapath');
+    await eventually('it is up', () => getStatus(namespace, asked).isUp);
+    const { device } = getDatapath(namespace, asked);
     const names = device.queues.map(({ name }) => name);
     for (const name of ['tun', 'staged', 'udp4_in', 'udp4_out', 'handshake_in_flight', 'handshake'])
       assert.ok(names.includes(name as never), name);
@@ -334,7 +340,7 @@ test(
     assert.ok(said.includes(peer.publicKey) && said.includes('"hasPresharedKey":true'));
     assert.ok(!said.includes(keys.privateKey) && !said.includes(preshared));
     namespace.try('ping', ['-n', '-q', '-c', '3', '-i', '0.1', '-W', '1', '10.0.0.2']);
-    assert.deepEqual(get<DatapathView>(namespace, asked, '/datapath').device.staged, {
+    assert.deepEqual(getDatapath(namespace, asked).device.staged, {
       packets: 3,
       bytes: 3 * 84,
       peers: 1,

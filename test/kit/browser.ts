@@ -84,7 +84,7 @@ export async function openBrowser(t: TestContext, options: BrowserOptions): Prom
       const folder = process.env['CULVERT_TEST_SCREENSHOTS'];
       if (!folder) return;
       mkdirSync(folder, { recursive: true });
-      await page.screenshot({ path: join(folder, `${name}.png`) });
+      await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
     },
   };
 }

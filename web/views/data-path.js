@@ -2,7 +2,7 @@
 import { h, Live } from '../dom.js';
 import { bitRate, bytes, count, words } from '../format.js';
 import { card, factList } from '../parts.js';
-import { loadGauge, queueGauge, stage } from '../stage.js';
+import { dropped, loadGauge, queueGauge, stage } from '../stage.js';
 
 /** @import { Context, View } from '../parts.js' */
 /** @import { DeviceView, StreamsView } from '../../src/app/api/datapath-view.ts' */
@@ -34,15 +34,19 @@ export function dataPath({ state }) {
         'div',
         {},
         h('h1', {}, 'Data path'),
-        h('p', { class: 'quiet' }, 'The way of a packet: what waits where, who is busy, what is lost.'),
+        h(
+          'p',
+          { class: 'quiet' },
+          'The way of a packet: what waits where, who is busy, what is lost since the start.',
+        ),
       ),
     ),
     h(
       'div',
       { class: 'map' },
-      heading(live, 'Sending', () => bitRate(state.tx.last)),
+      h('h2', {}, 'Sending'),
       h('ol', { class: 'flow', 'aria-label': 'From the interface to the network' }, ...sending(live, state)),
-      heading(live, 'Receiving', () => bitRate(state.rx.last)),
+      h('h2', {}, 'Receiving'),
       h(
         'ol',
         { class: 'flow back', 'aria-label': 'From the network to the interface' },
@@ -80,15 +84,6 @@ export function dataPath({ state }) {
 }
 
 /**
- * @param {Live} live
- * @param {string} title
- * @param {() => string} rate
- */
-function heading(live, title, rate) {
-  return h('h2', {}, title, ' ', h('span', { class: 'quiet number' }, live.text(rate)));
-}
-
-/**
  * @param {State} state
  * @param {(device: DeviceView) => string} read
  */
@@ -118,7 +113,7 @@ function sending(live, state) {
     }),
     stage(live, state, {
       label: 'Outbound lane',
-      value: () => of(state, ({ peers }) => `${count(peers)} ${peers === 1 ? 'peer' : 'peers'}`),
+      value: () => bitRate(state.tx.last),
       note: () => 'allowed IPs, session, nonce',
       queues: ['staged'],
       hasLanes: true,
@@ -128,10 +123,10 @@ function sending(live, state) {
     exits(
       stage(live, state, {
         label: 'UDP',
-        value: () => 'UDP',
-        note: () =>
-          of(state, ({ offloads }) => `joined by GSO: ${OFFLOAD_WORDS[offloads.gso]}${unsent(state)}`),
+        value: () => udpRows(state),
+        note: () => of(state, ({ offloads }) => `joined by GSO: ${OFFLOAD_WORDS[offloads.gso]}`),
         queues: ['udp4_out', 'udp6_out'],
+        lost: () => unsent(state),
       }),
       stage(live, state, {
         label: 'gRPC',
@@ -156,7 +151,7 @@ function receiving(live, state) {
     exits(
       stage(live, state, {
         label: 'UDP',
-        value: () => 'UDP',
+        value: () => udpRows(state),
         note: () => of(state, ({ offloads }) => `joined by GRO: ${OFFLOAD_WORDS[offloads.gro]}`),
         queues: ['udp4_in', 'udp6_in'],
       }),
@@ -171,7 +166,7 @@ function receiving(live, state) {
     cipherStage(live, state, 'Open', (reason) => BEFORE_OPENING.has(reason)),
     stage(live, state, {
       label: 'Inbound lane',
-      value: () => of(state, ({ peers }) => `${count(peers)} ${peers === 1 ? 'peer' : 'peers'}`),
+      value: () => bitRate(state.rx.last),
       note: () => 'replay window, inner source, ECN',
       hasLanes: true,
       drops: (reason) =>
@@ -227,6 +222,14 @@ function hasStreams({ datapath }) {
   );
 }
 
+/** How many speak UDP now. @param {State} state */
+function udpRows({ rows, device }) {
+  let found = 0;
+  for (const { view } of rows.values())
+    if (view.transport === 'udp' && view.state !== 'stale' && view.state !== 'never') found++;
+  return `${count(found)} active ${device ? 'peer' : 'machine'}${found === 1 ? '' : 's'}`;
+}
+
 /** @param {State} state */
 function openStreams({ datapath }) {
   const open = datapath?.streams?.open;
@@ -235,25 +238,22 @@ function openStreams({ datapath }) {
 
 /** @param {State} state */
 function unsent({ datapath }) {
-  const parts = Object.entries(datapath?.device.sendErrors ?? {})
+  return Object.entries(datapath?.device.sendErrors ?? {})
     .filter(([, datagrams]) => datagrams > 0)
     .map(([cause, datagrams]) => `${count(datagrams)} ${UNSENT_WORDS[cause] ?? words(cause)}`);
-  return parts.length === 0 ? '' : `; not sent: ${parts.join(', ')}`;
 }
 
 /** @type {Readonly<Record<string, string>>} */
 const UNSENT_WORDS = {
-  full: 'found it full',
-  tooLarge: 'too large for the path',
-  unreachable: 'unreachable',
-  other: 'refused, by a firewall for instance',
+  full: 'not sent: full',
+  tooLarge: 'not sent: too large for the path',
+  unreachable: 'not sent: unreachable',
+  other: 'not sent: refused, by a firewall for instance',
 };
 
 /** @param {State} state */
-function handshakeDrops({ datapath }) {
-  return (datapath?.device.drops ?? [])
-    .filter(({ reason, packets }) => packets > 0 && HANDSHAKES.has(reason))
-    .map(({ reason, packets }) => `${count(packets)} ${words(reason)}`);
+function handshakeDrops(state) {
+  return dropped(state, (reason) => HANDSHAKES.has(reason));
 }
 
 /**

@@ -54,7 +54,7 @@ export function device({ state }) {
       tile(
         'Stale',
         live.text(() => count(state.countOf('stale'))),
-        'no handshake for 180 s',
+        'older than 180 s',
         '#/peers',
       ),
       tile(
@@ -92,6 +92,7 @@ export function device({ state }) {
           path: ({ view }) => peerPath(view),
           name: ({ view }) => peerName(view),
           note: ({ view }) => view.allowedIps.join(', '),
+          isMono: ({ view }) => view.name === null,
           text: ({ view }) => peerText(view),
           tone: ({ view }) => peerTone(view),
         },

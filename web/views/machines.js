@@ -20,6 +20,7 @@ export function machines(context) {
       name: ({ view }) => short(view.id),
       hover: ({ view }) => view.id,
       note: ({ view }) => labelText(view),
+      isMono: () => true,
     }),
     stateColumn(
       ({ view }) => stateText(view),

@@ -84,6 +84,7 @@ export function overview({ state, act }) {
           path: ({ view }) => machinePath(view),
           name: ({ view }) => short(view.id),
           note: ({ view }) => labelText(view),
+          isMono: () => true,
           text: ({ view }) => stateText(view),
           tone: ({ view }) => stateTone(view),
         },

@@ -1,7 +1,7 @@
 /** All peers of a device. */
 import { handshakeColumn, listView, nameColumn, stateColumn, textOf, TRAFFIC_COLUMN } from '../list.js';
 import { peerName, peerPath, peerText, peerTone } from '../parts.js';
-import { bytes } from '../format.js';
+import { bytes, short } from '../format.js';
 
 /** @import { PeerView } from '../../src/app/api/device-views.ts' */
 /** @import { Context, View } from '../parts.js' */
@@ -20,7 +20,8 @@ export function peers(context) {
       name: ({ view }) => peerName(view),
       hover: ({ view }) => view.publicKey,
       // A key without a name is its name already.
-      note: ({ view }) => (view.name === null ? '' : view.publicKey),
+      note: ({ view }) => (view.name === null ? '' : short(view.publicKey)),
+      isMono: ({ view }) => view.name === null,
     }),
     stateColumn(
       ({ view }) => peerText(view),

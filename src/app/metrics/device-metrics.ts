@@ -180,6 +180,9 @@ function ownFamilies(
         .map(([labels, value]) => formatSample(family.name, formatLabels({ device: name, ...labels }), value))
         .join(''),
     );
+  /** What nobody can tell is not a sample. */
+  const known = (labels: Sample[0], value: number | undefined): Sample[] =>
+    value === undefined ? [] : [[labels, value]];
   const backends = Object.entries({ transport, x25519, blake2s }).filter(([, backend]) => backend !== '');
   return [
     formatFamily(f.build, formatSample(f.build.name, formatLabels({ version, node: process.version }), 1)),
@@ -219,20 +222,17 @@ function ownFamilies(
       }),
     ),
     each(f.underLoad, [[{}, Number(device.isUnderLoad)]]),
-    ...(
-      [
-        [f.queueDepth, 'depth'],
-        [f.queueCapacity, 'capacity'],
-        [f.queueDropped, 'dropped'],
-      ] as const
-    ).map(([family, figure]) =>
-      each(
-        family,
-        queues.flatMap((queue): Sample[] => {
-          const value = queue[figure];
-          return value === undefined ? [] : [[{ queue: queue.name, unit: queue.unit }, value]];
-        }),
-      ),
+    each(
+      f.queueDepth,
+      queues.flatMap(({ name: queue, unit, depth }) => known({ queue, unit }, depth)),
+    ),
+    each(
+      f.queueCapacity,
+      queues.map(({ name: queue, unit, capacity }) => [{ queue, unit }, capacity]),
+    ),
+    each(
+      f.queueDropped,
+      queues.flatMap(({ name: queue, dropped }) => known({ queue }, dropped)),
     ),
     each(f.stagedPackets, [[{}, stagedPackets]]),
     each(f.stagedPeers, [[{}, stagedPeers]]),
