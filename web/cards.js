@@ -68,12 +68,55 @@ export function totals({ rxBytes, txBytes }) {
 }
 
 /**
+ * What is received and sent now.
+ * @param {Live} live
+ * @param {State} state
+ * @param {string} rows what rows are, several of them
+ * @returns {HTMLElement[]}
+ */
+export function rateTiles(live, state, rows) {
+  return [
+    tile(
+      'Received',
+      live.text(() => bitRate(state.rx.last)),
+      `from ${rows}`,
+    ),
+    tile(
+      'Sent',
+      live.text(() => bitRate(state.tx.last)),
+      `to ${rows}`,
+    ),
+  ];
+}
+
+/**
+ * Traffic of all rows, and what was dropped.
+ * @param {Live} live
+ * @param {State} state
+ * @param {string} rows
+ * @returns {HTMLElement}
+ */
+export function trafficAndDrops(live, state, rows) {
+  return h(
+    'div',
+    { class: 'columns' },
+    trafficCard(
+      live,
+      `Traffic of all ${rows} in the last two minutes`,
+      () => state,
+      () => '',
+    ),
+    dropsCard(live, state),
+  );
+}
+
+/**
  * The most frequent reasons.
  * @param {Live} live
  * @param {State} state
  * @returns {HTMLElement}
  */
-export function dropsCard(live, state) {
+function dropsCard(live, state) {
   return card(
     'Dropped packets',
     live.children(

@@ -108,6 +108,22 @@ export function card(title, ...children) {
 }
 
 /**
+ * The head of a view: its heading, a line below it, and what can be done.
+ * @param {readonly (Node | string)[]} heading
+ * @param {Node | string} note
+ * @param {...Node} actions
+ * @returns {HTMLElement}
+ */
+export function titleBar(heading, note, ...actions) {
+  return h(
+    'div',
+    { class: 'title' },
+    h('div', {}, h('h1', {}, ...heading), h('p', { class: 'quiet' }, note)),
+    ...actions,
+  );
+}
+
+/**
  * Names and values.
  * @param {readonly (readonly [string, Node | string])[]} facts
  * @returns {HTMLElement}

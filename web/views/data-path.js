@@ -1,11 +1,19 @@
 /** A map of the data path: from the interface through lane and cipher to the network, and back. */
+import {
+  backendFacts,
+  handshakeFacts,
+  of,
+  OFFLOAD_WORDS,
+  streamFacts,
+  TUN_WORDS,
+} from '../data-path-facts.js';
 import { h, Live } from '../dom.js';
-import { bitRate, bytes, count, words } from '../format.js';
-import { card, factList } from '../parts.js';
+import { bitRate, count, words } from '../format.js';
+import { card, titleBar } from '../parts.js';
 import { dropped, loadGauge, queueGauge, stage } from '../stage.js';
 
 /** @import { Context, View } from '../parts.js' */
-/** @import { DeviceView, StreamsView } from '../../src/app/api/datapath-view.ts' */
+/** @import { DeviceView } from '../../src/app/api/datapath-view.ts' */
 /** @import { State } from '../state.js' */
 
 /** Where reasons for dropping belong; what is not here is the lane's. */
@@ -27,19 +35,9 @@ export function dataPath({ state }) {
   const element = h(
     'div',
     { class: 'view' },
-    h(
-      'div',
-      { class: 'title' },
-      h(
-        'div',
-        {},
-        h('h1', {}, 'Data path'),
-        h(
-          'p',
-          { class: 'quiet' },
-          'The way of a packet: what waits where, who is busy, what is lost since the start.',
-        ),
-      ),
+    titleBar(
+      ['Data path'],
+      'The way of a packet: what waits where, who is busy, what is lost since the start.',
     ),
     h(
       'div',
@@ -82,18 +80,6 @@ export function dataPath({ state }) {
   );
   return { title: 'Data path', element, update: () => live.update() };
 }
-
-/**
- * @param {State} state
- * @param {(device: DeviceView) => string} read
- */
-function of({ datapath }, read) {
-  return datapath ? read(datapath.device) : '';
-}
-
-/** @type {Readonly<Record<string, string>>} */
-const TUN_WORDS = { tcp_and_udp: 'TCP and UDP in batches', tcp: 'TCP in batches', plain: 'packet by packet' };
-const OFFLOAD_WORDS = { on: 'on', off: 'off', failed: 'failed, switched off' };
 
 /**
  * @param {Live} live
@@ -254,93 +240,4 @@ const UNSENT_WORDS = {
 /** @param {State} state */
 function handshakeDrops(state) {
   return dropped(state, (reason) => HANDSHAKES.has(reason));
-}
-
-/**
- * @param {Live} live
- * @param {State} state
- */
-function handshakeFacts(live, state) {
-  const text = (/** @type {(device: DeviceView) => string} */ read) => live.text(() => of(state, read));
-  return factList([
-    ['Completed, peer began', text(({ handshakes }) => count(handshakes.completedAsResponder))],
-    ['Completed, begun here', text(({ handshakes }) => count(handshakes.completedAsInitiator))],
-    ['Initiations received', text(({ handshakes }) => count(handshakes.initiationsReceived))],
-    ['Initiations sent', text(({ handshakes }) => count(handshakes.initiationsSent))],
-    ['Given up after 90 s', text(({ handshakes }) => count(handshakes.gaveUp))],
-    ['Under load', text(({ isUnderLoad }) => (isUnderLoad ? 'yes: cookies are demanded first' : 'no'))],
-  ]);
-}
-
-/**
- * @param {Live} live
- * @param {State} state
- */
-function backendFacts(live, state) {
-  const text = (/** @type {(device: DeviceView) => string} */ read) => live.text(() => of(state, read));
-  return factList([
-    [
-      'Packets are moved',
-      text(({ lanes }) => (lanes === 'worker' ? 'on a thread of their own' : 'on the main thread')),
-    ],
-    [
-      'ChaCha20-Poly1305',
-      live.children(
-        h('ul', {}),
-        () => JSON.stringify(state.datapath?.device.backends.transportBySize),
-        () => sizedBackends(state).map((line) => h('li', {}, line)),
-      ),
-    ],
-    ['X25519', text(({ backends }) => backends.x25519)],
-    ['BLAKE2s', text(({ backends }) => backends.blake2s)],
-    ['TUN', text(({ tun }) => TUN_WORDS[tun] ?? words(tun))],
-    ['UDP, to send (GSO)', text(({ offloads }) => OFFLOAD_WORDS[offloads.gso])],
-    ['UDP, received (GRO)', text(({ offloads }) => OFFLOAD_WORDS[offloads.gro])],
-  ]);
-}
-
-/** @param {State} state */
-function sizedBackends({ datapath }) {
-  const sized = datapath?.device.backends.transportBySize ?? [];
-  if (sized.length === 0) return ['choosing …'];
-  return sized.map(({ backend, longest }) =>
-    longest === null
-      ? sized.length === 1
-        ? `${backend}, all sizes`
-        : `${backend}, longer ones`
-      : `${backend}, up to ${count(longest)} bytes`,
-  );
-}
-
-/**
- * @param {Live} live
- * @param {State} state
- */
-function streamFacts(live, state) {
-  const streams = (/** @type {(streams: StreamsView) => string} */ read) =>
-    live.text(() => (state.datapath?.streams ? read(state.datapath.streams) : '–'));
-  return factList([
-    ['Opened, refused', streams(({ opened, refused }) => `${count(opened)}, ${count(refused)}`)],
-    [
-      'Received',
-      streams(
-        ({ receivedBytes, receivedDatagrams }) =>
-          `${bytes(receivedBytes)} in ${count(receivedDatagrams)} datagrams`,
-      ),
-    ],
-    [
-      'Sent',
-      streams(({ sentBytes, sentDatagrams }) => `${bytes(sentBytes)} in ${count(sentDatagrams)} datagrams`),
-    ],
-    ['Dropped', streams((view) => counts(view.drops))],
-    ['Ended', streams((view) => counts(view.ends))],
-  ]);
-}
-
-/** @param {Readonly<Record<string, number>>} values */
-function counts(values) {
-  const parts = Object.entries(values).filter(([, value]) => value > 0);
-  return parts.length === 0
-    ? 'none'
-    : parts.map(([name, value]) => `${count(value)} ${words(name)}`).join(', ');
 }

@@ -1,8 +1,8 @@
 /** Whether a device works, at a glance. */
-import { busiestCard, dropsCard, tile, trafficCard } from '../cards.js';
+import { busiestCard, rateTiles, tile, trafficAndDrops } from '../cards.js';
 import { h, Live } from '../dom.js';
-import { bitRate, count, date, duration } from '../format.js';
-import { card, factList, peerName, peerPath, peerText, peerTone } from '../parts.js';
+import { count, date, duration } from '../format.js';
+import { card, factList, peerName, peerPath, peerText, peerTone, titleBar } from '../parts.js';
 
 /** @import { Context, View } from '../parts.js' */
 /** @import { State } from '../state.js' */
@@ -22,25 +22,9 @@ export function device({ state }) {
   const element = h(
     'div',
     { class: 'view' },
-    h(
-      'div',
-      { class: 'title' },
-      h(
-        'div',
-        {},
-        h(
-          'h1',
-          {},
-          live.text(() => state.device?.interface ?? ''),
-          ' ',
-          badge,
-        ),
-        h(
-          'p',
-          { class: 'quiet' },
-          live.text(() => subtitle(state)),
-        ),
-      ),
+    titleBar(
+      [live.text(() => state.device?.interface ?? ''), ' ', badge],
+      live.text(() => subtitle(state)),
     ),
     h(
       'div',
@@ -57,28 +41,9 @@ export function device({ state }) {
         'older than 180 s',
         '#/peers',
       ),
-      tile(
-        'Received',
-        live.text(() => bitRate(state.rx.last)),
-        'from peers',
-      ),
-      tile(
-        'Sent',
-        live.text(() => bitRate(state.tx.last)),
-        'to peers',
-      ),
+      ...rateTiles(live, state, 'peers'),
     ),
-    h(
-      'div',
-      { class: 'columns' },
-      trafficCard(
-        live,
-        'Traffic of all peers in the last two minutes',
-        () => state,
-        () => '',
-      ),
-      dropsCard(live, state),
-    ),
+    trafficAndDrops(live, state, 'peers'),
     h(
       'div',
       { class: 'columns' },

@@ -4,7 +4,16 @@ import { totals, trafficCard } from '../cards.js';
 import { confirm } from '../dialogs.js';
 import { h, Live, toast } from '../dom.js';
 import { date, short, time } from '../format.js';
-import { card, factList, handshakeAge, labelText, PENDING_WORDS, stateText, stateTone } from '../parts.js';
+import {
+  card,
+  factList,
+  handshakeAge,
+  labelText,
+  PENDING_WORDS,
+  stateText,
+  stateTone,
+  titleBar,
+} from '../parts.js';
 
 /** @import { Context, View } from '../parts.js' */
 /** @import { EntryView } from '../../src/app/gateway/admin-views.ts' */
@@ -90,25 +99,17 @@ export function machine(context, id) {
     'div',
     { class: 'view' },
     h('p', { class: 'crumbs' }, h('a', { href: '#/machines' }, 'Machines')),
-    h(
-      'div',
-      { class: 'title' },
-      h(
-        'div',
-        {},
+    titleBar(
+      [
         h(
-          'h1',
-          {},
-          h(
-            'span',
-            { class: 'mono' },
-            read(({ id: name }) => short(name)),
-          ),
-          ' ',
-          badge,
+          'span',
+          { class: 'mono' },
+          read(({ id: name }) => short(name)),
         ),
-        h('p', { class: 'quiet' }, read(labelText)),
-      ),
+        ' ',
+        badge,
+      ],
+      read(labelText),
       live.attribute(member, 'hidden', () => found()?.view.state === 'pending' || !found()),
     ),
     live.attribute(

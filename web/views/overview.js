@@ -1,10 +1,10 @@
 /** Whether a gateway works, at a glance. */
 import { call } from '../api.js';
-import { busiestCard, dropsCard, tile, trafficCard } from '../cards.js';
+import { busiestCard, rateTiles, tile, trafficAndDrops } from '../cards.js';
 import { showJoin } from '../dialogs.js';
 import { h, Live } from '../dom.js';
-import { bitRate, count, duration, short } from '../format.js';
-import { card, factList, labelText, machinePath, stateText, stateTone } from '../parts.js';
+import { count, duration, short } from '../format.js';
+import { card, factList, labelText, machinePath, stateText, stateTone, titleBar } from '../parts.js';
 
 /** @import { Context, View } from '../parts.js' */
 /** @import { State } from '../state.js' */
@@ -19,19 +19,9 @@ export function overview({ state, act }) {
   const element = h(
     'div',
     { class: 'view' },
-    h(
-      'div',
-      { class: 'title' },
-      h(
-        'div',
-        {},
-        h('h1', {}, 'Overview'),
-        h(
-          'p',
-          { class: 'quiet' },
-          live.text(() => subtitle(state)),
-        ),
-      ),
+    titleBar(
+      ['Overview'],
+      live.text(() => subtitle(state)),
       h('button', { class: 'button primary', onclick: join }, 'Join a machine'),
     ),
     h(
@@ -49,28 +39,9 @@ export function overview({ state, act }) {
         'to be let in',
         '#/waiting',
       ),
-      tile(
-        'Received',
-        live.text(() => bitRate(state.rx.last)),
-        'from machines',
-      ),
-      tile(
-        'Sent',
-        live.text(() => bitRate(state.tx.last)),
-        'to machines',
-      ),
+      ...rateTiles(live, state, 'machines'),
     ),
-    h(
-      'div',
-      { class: 'columns' },
-      trafficCard(
-        live,
-        'Traffic of all machines in the last two minutes',
-        () => state,
-        () => '',
-      ),
-      dropsCard(live, state),
-    ),
+    trafficAndDrops(live, state, 'machines'),
     h(
       'div',
       { class: 'columns' },

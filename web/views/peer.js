@@ -2,7 +2,7 @@
 import { totals, trafficCard } from '../cards.js';
 import { h, Live } from '../dom.js';
 import { bytes } from '../format.js';
-import { card, factList, handshakeAge, peerName, peerText, peerTone } from '../parts.js';
+import { card, factList, handshakeAge, peerName, peerText, peerTone, titleBar } from '../parts.js';
 
 /** @import { PeerView } from '../../src/app/api/device-views.ts' */
 /** @import { Context, View } from '../parts.js' */
@@ -37,11 +37,7 @@ export function peer({ state }, key) {
     'div',
     { class: 'view' },
     h('p', { class: 'crumbs' }, h('a', { href: '#/peers' }, 'Peers')),
-    h(
-      'div',
-      { class: 'title' },
-      h('div', {}, h('h1', {}, read(peerName), ' ', badge), h('p', { class: 'quiet mono wrap' }, key)),
-    ),
+    titleBar([read(peerName), ' ', badge], h('span', { class: 'mono wrap' }, key)),
     h(
       'div',
       { class: 'columns' },

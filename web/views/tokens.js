@@ -6,6 +6,7 @@ import { count, date, words } from '../format.js';
 
 /** @import { Context, View } from '../parts.js' */
 /** @import { TokenView } from '../../src/app/gateway/admin-views.ts' */
+import { titleBar } from '../parts.js';
 
 /**
  * @param {Context} context
@@ -21,15 +22,9 @@ export function tokens({ state, act }) {
   const element = h(
     'div',
     { class: 'view' },
-    h(
-      'div',
-      { class: 'title' },
-      h(
-        'div',
-        {},
-        h('h1', {}, 'Join tokens'),
-        h('p', { class: 'quiet' }, 'Machines that joined with a token stay when it is revoked.'),
-      ),
+    titleBar(
+      ['Join tokens'],
+      'Machines that joined with a token stay when it is revoked.',
       h('button', { class: 'button primary', onclick: () => act(createToken) }, 'New token'),
     ),
     h(

@@ -3,7 +3,7 @@ import { call } from '../api.js';
 import { confirm } from '../dialogs.js';
 import { h, Live, toast } from '../dom.js';
 import { date } from '../format.js';
-import { card, labelText, PENDING_WORDS } from '../parts.js';
+import { card, labelText, PENDING_WORDS, titleBar } from '../parts.js';
 
 /** @import { Context, View } from '../parts.js' */
 /** @import { MachineView } from '../../src/app/gateway/admin-views.ts' */
@@ -67,16 +67,7 @@ export function waiting({ state, act }) {
   const element = h(
     'div',
     { class: 'view' },
-    h(
-      'div',
-      { class: 'title' },
-      h(
-        'div',
-        {},
-        h('h1', {}, 'Waiting'),
-        h('p', { class: 'quiet' }, 'They have an address, but the services of the gateway refuse them.'),
-      ),
-    ),
+    titleBar(['Waiting'], 'They have an address, but the services of the gateway refuse them.'),
     card('To be let in', list),
     card('Turned away', denied),
   );
