@@ -33,7 +33,7 @@ Examples:
   culvert page wg0                 of a device: culvert up wg0 --http 9587, CULVERT_HTTP=9587 culvert-go wg0
   ssh -L 9587:127.0.0.1:9587 gateway.example, then open it on yours
 
-The address holds the admin token behind its "#", which browsers keep to themselves. Whoever has it may do everything.
+The address holds the admin token behind its "#", which browsers keep to themselves. Whoever has it may do what the page does.
 docs/STATUS-PAGE.md has the rest.`,
     )
     .action(async (interfaceName: string | undefined, flags: PageFlags) => {
