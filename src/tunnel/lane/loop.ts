@@ -144,12 +144,13 @@ export class LaneLoop {
     if (hasEvents && ((ready === 0 && !isBusy) || age >= MAX_ACTIVITY_AGE_MS)) this.#report();
     if (poll.ready(WAKE) !== 0) {
       if (!this.#takeMessages()) return false;
+      // Handshakes are sent by command.
+      this.lane.showBind();
       // The same descriptor says that streams have something.
       this.#isBindFull ||= this.#hasStreams;
     }
     if (poll === this.#poll) this.#move(poll);
     if (this.#isUrgent) this.#report();
-    this.lane.showBind();
     return true;
   }
 
@@ -215,6 +216,8 @@ export class LaneLoop {
     const events = this.#events;
     this.#events = [];
     this.#post(events);
+    // Not with every packet: these figures are for people.
+    this.lane.showBind();
   }
 
   #pollSet(): PollSet {
