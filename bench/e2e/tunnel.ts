@@ -119,7 +119,7 @@ const UDP_SIZES = [1360, 100];
 
 async function measureAll(measure: Measure, to: Addresses, pids?: Pids): Promise<TunnelResult> {
   await pingMs(measure, to.v4, 3);
-  const idle = await pingMs(measure, to.v4, 50);
+  const idle = await pingMs(measure, to.v4, 200);
   const before = pids?.map(cpuTimeNs);
   const first = await iperf(measure, to.v4, []);
   const after = pids?.map(cpuTimeNs);
