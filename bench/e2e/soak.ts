@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { progressBar, type Progress } from '../../src/app/progress.ts';
 import { bringUp, type Side, startAgain } from '../../test/interop/sides.ts';
 import type { FlowReport } from '../../test/kit/flow.ts';
 import type { Weather, Way } from '../../test/kit/forwarder.ts';
@@ -56,8 +57,15 @@ class Soak {
   readonly #events: string[] = [];
   readonly #handshakes = new Set<number>();
 
+  readonly #progress: Progress = progressBar();
+  #begunAt = 0;
+  #seconds = 1;
+
   constructor(say: (line: string) => void) {
-    this.#say = say;
+    this.#say = (line) => {
+      this.#progress.clear();
+      say(line);
+    };
   }
 
   async begin(): Promise<void> {
@@ -133,6 +141,7 @@ class Soak {
   }
 
   async run(seconds: number): Promise<SoakResult> {
+    [this.#begunAt, this.#seconds] = [performance.now(), seconds];
     const quiet = Math.min(60, Math.ceil(seconds / 10));
     await this.#let(quiet);
     const before = this.#vitals();
@@ -148,6 +157,7 @@ class Soak {
     }
     await this.#let(quiet);
     const after = this.#vitals();
+    this.#progress.clear();
     return {
       seconds,
       events: this.#events,
@@ -192,6 +202,8 @@ class Soak {
 
   async #let(seconds: number): Promise<void> {
     for (let left = seconds; left > 0; left -= 2) {
+      const done = (performance.now() - this.#begunAt) / 1_000;
+      this.#progress.show(this.#watches.map(String).join('; '), Math.min(done, this.#seconds), this.#seconds);
       await pause(1_000 * Math.min(2, left));
       for (const peer of (this.#sides[0] as Side).process.wg.state().peers) {
         if (peer.latestHandshake > 0) this.#handshakes.add(peer.latestHandshake);
@@ -210,6 +222,7 @@ class Soak {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#progress.clear();
     await Promise.all([this.#hub, ...this.#spaces].map((namespace) => namespace.close()));
     rmSync(this.#folder, { recursive: true, force: true });
   }

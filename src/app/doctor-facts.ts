@@ -2,6 +2,7 @@
 import { accessSync, closeSync, constants, existsSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { dirname } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { Arena } from '../core/arena.ts';
 import { systemClock } from '../core/clock.ts';
 import { AppError, SystemError } from '../core/errors.ts';
@@ -24,16 +25,36 @@ const TUN_DEVICE = '/dev/net/tun';
 /** linux/capability.h. */
 const CAP_NET_ADMIN = 12n;
 
-export async function collectFacts(): Promise<Facts> {
+/** What is looked at one after the other: said before each, since the last one takes a moment. */
+const STEPS = ['system calls', 'programs and rights', 'network', 'interfaces', 'crypto backends'] as const;
+
+/** `onStep` is told what begins, and how many of all steps are over. */
+export async function collectFacts(
+  onStep: (label: string, done: number, all: number) => void = () => {},
+): Promise<Facts> {
+  const step = async (number: number) => {
+    onStep(STEPS[number] as string, number, STEPS.length);
+    // What is drawn reaches the terminal before the thread is busy.
+    await turn();
+  };
+  await step(0);
   const systemCalls = attempt(() => void libc());
+  await step(1);
+  const tools = { wg: hasProgram('wg'), wgQuick: hasProgram('wg-quick') };
+  const linux = process.platform === 'linux' ? { rights: rights(), kernelModule: kernelModule() } : {};
+  await step(2);
+  const system = systemCalls.state === 'works' ? systemFacts() : {};
+  await step(3);
+  const sockets = await uapi();
+  await step(4);
   return {
     node: process.version,
     platform: { os: process.platform, architecture: process.arch, kernel: release() },
     systemCalls,
-    tools: { wg: hasProgram('wg'), wgQuick: hasProgram('wg-quick') },
-    ...(process.platform === 'linux' ? { rights: rights(), kernelModule: kernelModule() } : {}),
-    ...(systemCalls.state === 'works' ? systemFacts() : {}),
-    uapi: await uapi(),
+    tools,
+    ...linux,
+    ...system,
+    uapi: sockets,
     clock: systemClock.wall(),
     crypto: await crypto(),
   };

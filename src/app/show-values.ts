@@ -1,5 +1,6 @@
 /** How `wg show` writes ages, amounts and addresses: byte for byte, its C arithmetic included. */
 import { type Address, formatAddress, type SocketAddress } from '../core/ip.ts';
+import { REJECT_AFTER_TIME, REKEY_ATTEMPT_TIME, REKEY_TIMEOUT } from '../noise/constants.ts';
 
 /** Escape sequences as in wg; every sequence is an empty string when colours are off. */
 export interface Palette {
@@ -30,6 +31,16 @@ export function wantsColour(env: Readonly<Record<string, string | undefined>>, i
   if (env['WG_COLOR_MODE'] === 'always') return true;
   if (env['WG_COLOR_MODE'] === 'never' || (env['NO_COLOR'] ?? '') !== '') return false;
   return isTty;
+}
+
+/** A session lives 180 s; a peer that is spoken to and does not answer is given up after 275 s. */
+const ALIVE_SECONDS: number = REJECT_AFTER_TIME / 1_000;
+const LOST_SECONDS: number = ALIVE_SECONDS + (REKEY_TIMEOUT + REKEY_ATTEMPT_TIME) / 1_000;
+
+/** How old a handshake is: green while a session lives, yellow while the peer may yet answer, red beyond. */
+export function ageColour(seconds: number, colours: Palette): string {
+  if (seconds < ALIVE_SECONDS) return colours.green;
+  return seconds < LOST_SECONDS ? colours.yellow : colours.red;
 }
 
 const UNITS: readonly (readonly [string, number])[] = [

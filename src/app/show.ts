@@ -1,10 +1,10 @@
 /** What `wg show` prints about a device, byte for byte, and the same as JSON. */
 import type { Prefix } from '../core/ip.ts';
-import { REJECT_AFTER_TIME, REKEY_ATTEMPT_TIME, REKEY_TIMEOUT } from '../noise/constants.ts';
 import type { PrivateKey, PublicKey } from '../noise/keys.ts';
 import type { UapiDevice, UapiPeer } from '../tunnel/uapi-reply.ts';
 import { formatFwmark } from './wg-conf-print.ts';
 import {
+  ageColour,
   formatAgo,
   formatAsGlibc,
   formatBytes,
@@ -66,18 +66,13 @@ export function formatDevice(device: ShownDevice, style: ShowStyle): string {
   return `${c.reset}${lines.join('\n')}\n`;
 }
 
-/** A session lives 180 s; a peer that is spoken to and does not answer is given up after 275 s. */
-const ALIVE_SECONDS: number = REJECT_AFTER_TIME / 1_000;
-const LOST_SECONDS: number = ALIVE_SECONDS + (REKEY_TIMEOUT + REKEY_ATTEMPT_TIME) / 1_000;
-
 function formatHandshake(
   thenSeconds: number,
   { coloursAge = false, nowSeconds }: ShowStyle,
   c: Palette,
 ): string {
   if (!coloursAge || nowSeconds < thenSeconds) return formatAgo(thenSeconds, nowSeconds, c);
-  const age = nowSeconds - thenSeconds;
-  const colour = age < ALIVE_SECONDS ? c.green : age < LOST_SECONDS ? c.yellow : c.red;
+  const colour = ageColour(nowSeconds - thenSeconds, c);
   return `${colour}${formatAgo(thenSeconds, nowSeconds, palette(false))}${c.reset}`;
 }
 

@@ -1,7 +1,8 @@
 /** What `culvert status` says about one machine's link. */
 import type { AgentState } from '../../link/agent.ts';
 import type { Transport } from '../../link/transport-policy.ts';
-import { formatBytes, formatDuration, palette } from '../show-values.ts';
+import { ageColour, formatBytes, formatDuration, palette } from '../show-values.ts';
+import { formatPairs } from '../table.ts';
 import type { PublishedService } from './overlay-services.ts';
 
 /** Also the JSON of `culvert status --json`: members are added, never renamed. */
@@ -40,24 +41,25 @@ const TRANSPORTS = { udp: 'UDP', grpc: 'a gRPC stream' } as const;
 /** For people. */
 export function formatStatus(status: MachineStatus, isColoured: boolean): string {
   const c = palette(isColoured);
+  const plain = palette(false);
   const colour = status.isConnected ? c.green : c.red;
   const headline = status.isConnected
     ? `connected over ${TRANSPORTS[status.transport ?? 'udp']}`
     : `not connected (${status.state})`;
-  const lines: (readonly [string, string | null])[] = [
+  const age = status.lastHandshakeAgeMs === null ? null : Math.round(status.lastHandshakeAgeMs / 1_000);
+  const lines: (readonly [string, string | null, string?])[] = [
     ['gateway', `${status.gateway}${status.isPlaintext ? ' without TLS' : ''}`],
     ['endpoint', status.endpoint],
     ['address', status.address],
     ['gateway address', status.serverAddress],
     [
       'latest handshake',
-      status.lastHandshakeAgeMs === null
-        ? null
-        : `${formatDuration(Math.round(status.lastHandshakeAgeMs / 1_000), c) || 'less than a second'} ago`,
+      age === null ? null : `${formatDuration(age, plain) || 'less than a second'} ago`,
+      ageColour(age ?? 0, c),
     ],
     [
       'transfer',
-      `${formatBytes(BigInt(status.receivedBytes), c)} received, ${formatBytes(BigInt(status.sentBytes), c)} sent`,
+      `${formatBytes(BigInt(status.receivedBytes), plain)} received, ${formatBytes(BigInt(status.sentBytes), plain)} sent`,
     ],
     [
       'transport',
@@ -71,10 +73,10 @@ export function formatStatus(status: MachineStatus, isColoured: boolean): string
         ['exposed', `port ${port} to ${targetHost} port ${targetPort}, ${accepted} connections`] as const,
     ),
     ['machine', status.uuid],
-    ['problem', status.problem],
+    ['problem', status.problem, c.red],
   ];
-  const body = lines
-    .filter(([, value]) => value !== null)
-    .map(([name, value]) => `  ${c.bold}${name}${c.reset}: ${value}\n`);
-  return `${c.bold}${status.interface}${c.reset}: ${colour}${headline}${c.reset}\n${body.join('')}`;
+  const pairs = lines.flatMap(([name, value, paint = '']) =>
+    value === null ? [] : [[`  ${name}`, value, paint] as const],
+  );
+  return `${c.bold}${status.interface}${c.reset}  ${colour}${headline}${c.reset}\n${formatPairs(pairs)}`;
 }

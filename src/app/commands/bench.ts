@@ -13,6 +13,7 @@ import {
   parseBenchName,
   runSteps,
 } from '../bench/run.ts';
+import { progressBar } from '../progress.ts';
 import { palette, wantsColour } from '../show-values.ts';
 
 interface BenchFlags {
@@ -67,13 +68,13 @@ async function run(
   options: BenchOptions,
   isJson: boolean,
 ): Promise<void> {
-  const { stdout, stderr, env } = process;
+  const { stdout, env } = process;
   const colours = palette(wantsColour(env, stdout.isTTY));
   const hasBlocks = /utf-?8/i.test(env['LC_ALL'] || env['LC_CTYPE'] || env['LANG'] || 'utf-8');
   const facts = machineFacts();
   const noise = new NoiseWatch();
   const interruption = interruptible();
-  const progress = progressLine(stderr);
+  const progress = progressBar();
   const results: Record<string, Row[]> = {};
   if (!isJson) stdout.write(renderFacts(facts));
   try {
@@ -111,26 +112,6 @@ function interruptible(): { readonly signal: AbortSignal; readonly received: Nod
     get received() {
       return received;
     },
-  };
-}
-
-const BAR_COLUMNS = 20;
-const ERASE_LINE = '\r\x1b[K';
-
-/** One line on a terminal that is rewritten; nothing anywhere else. */
-function progressLine(stream: NodeJS.WriteStream): {
-  readonly show: (label: string, done: number, all: number) => void;
-  readonly clear: () => void;
-} {
-  if (!stream.isTTY || process.env['TERM'] === 'dumb') return { show: () => {}, clear: () => {} };
-  return {
-    show: (label, done, all) => {
-      const filled = Math.round((done / all) * BAR_COLUMNS);
-      const bar = `${'='.repeat(filled)}${' '.repeat(BAR_COLUMNS - filled)}`;
-      const line = `[${bar}] ${String(Math.round((done / all) * 100)).padStart(3)} %  ${label}`;
-      stream.write(ERASE_LINE + line.slice(0, Math.max(0, (stream.columns || 80) - 1)));
-    },
-    clear: () => stream.write(ERASE_LINE),
   };
 }
 

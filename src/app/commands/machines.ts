@@ -4,7 +4,9 @@ import { oneOf, wholeNumber } from '../flag-values.ts';
 import { MAX_ENTRIES } from '../gateway/admin-operations.ts';
 import { type EntryView, TUNNEL_CHOICES } from '../gateway/admin-views.ts';
 import { formatEntry, formatMachine, formatMachines } from '../gateway/machine-text.ts';
-import { addAdminFlags, adminClient, type AdminFlags, askOrRead, print } from '../gateway/session.ts';
+import { addAdminFlags, adminClient, type AdminFlags, askOrRead, print, toText } from '../gateway/session.ts';
+import { wantsColour } from '../show-values.ts';
+import { addWatchFlag, watch, type WatchFlags } from '../watch.ts';
 
 const MACHINE = 'id, overlay address or public key, or the beginning of an id or key';
 
@@ -15,25 +17,43 @@ export function configureMachines(command: Command): void {
     `
 Examples:
   culvert machines ls
+  culvert machines ls --watch           a screen that follows
   culvert machines show 6f2c            the beginning of an id is enough
   culvert machines accept 6f2c          lets a machine in that waits (serve --accept manual)
   culvert machines tunnel 6f2c on       WireGuard inside the gRPC stream, whatever the machine asks for
   culvert machines logs 6f2c --follow
   culvert machines ls --json
 
-They talk to the running gateway; ls, show, logs and events also read what it stored when it is down.`,
+They talk to the running gateway; ls, show, logs and events also read what it stored when it is down. On a terminal
+the age of a handshake is green up to 180 s, yellow up to 275 s and red beyond. Environment: NO_COLOR`,
   );
   const add = (name: string, summary: string): Command =>
     addAdminFlags(command.command(name).summary(summary).description(summary));
 
-  add('ls', 'list machines and those that wait').action(async (flags: AdminFlags) => {
-    const list = await askOrRead(
-      flags,
-      (client) => client.call('machines.list', {}),
-      (reader) => ({ machines: reader.machines(), denied: reader.denied() }),
-    );
-    print(flags, list, (value) => formatMachines(value, Date.now()));
-  });
+  addWatchFlag(add('ls', 'list machines and those that wait')).action(
+    async (flags: AdminFlags & WatchFlags) => {
+      const list = async (say?: (line: string) => void) =>
+        toText(
+          flags,
+          await askOrRead(
+            flags,
+            (client) => client.call('machines.list', {}),
+            (reader) => ({ machines: reader.machines(), denied: reader.denied() }),
+            say,
+          ),
+          (value) => formatMachines(value, Date.now(), isColoured()),
+        );
+      if (flags.watch === undefined) {
+        process.stdout.write(await list());
+        return undefined;
+      }
+      return watch(flags.watch, async () => {
+        let notes = '';
+        const text = await list((line) => (notes += line));
+        return notes + text;
+      });
+    },
+  );
 
   add('show', 'show everything about a machine')
     .argument('<machine>', MACHINE)
@@ -43,7 +63,7 @@ They talk to the running gateway; ls, show, logs and events also read what it st
         (client) => client.call('machines.show', { machine }),
         (reader) => reader.machine(machine),
       );
-      print(flags, view, (value) => formatMachine(value, Date.now()));
+      print(flags, view, (value) => formatMachine(value, Date.now(), isColoured()));
     });
 
   add('rm', 'forget a machine; with a valid token it may join again as a new one')
@@ -92,6 +112,8 @@ They talk to the running gateway; ls, show, logs and events also read what it st
   addEntries(add('logs', 'print kernel log lines of a machine'), 'log');
   addEntries(add('events', 'print events of a machine'), 'event');
 }
+
+const isColoured = (): boolean => wantsColour(process.env, process.stdout.isTTY);
 
 interface EntryFlags extends AdminFlags {
   readonly follow?: true;

@@ -5,6 +5,8 @@ import { type ValueKind, valueKind } from './value-kinds.ts';
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
 
+const HELP_SUMMARY = 'print help for a command';
+
 export function completions(shell: Shell, program: CommandSpec): string {
   switch (shell) {
     case 'bash':
@@ -117,16 +119,16 @@ function zsh(program: CommandSpec): string {
     const lines = [...options, ...subcommands, ...args].map((line) => ` \\\n    ${line}`).join('');
     const described = [
       ...spec.commands.map(({ path, summary }) => quote(`${lastWord(path)}:${zshText(summary)}`)),
-      ...(spec.path === '' ? [quote('help:print help for a command')] : []),
+      ...(spec.path === '' ? [quote(`help:${HELP_SUMMARY}`)] : []),
     ];
     const dispatch =
       spec.commands.length === 0
         ? ''
         : `
   case $state in
-    command) _values 'command' ; _describe command commands ;;
+    command) _describe command commands ;;
     rest) (( $+functions[${zshName(spec.path)}_$words[1]] )) && ${zshName(spec.path)}_$words[1] ;;
-  esac`.replace("_values 'command' ; ", '');
+  esac`;
     return `${zshName(spec.path)}() {
   local context state state_descr line
   typeset -A opt_args
@@ -137,6 +139,10 @@ ${described.length === 0 || spec.commands.length === 0 ? '' : `  local -a comman
 # zsh completion for culvert, made by "culvert completions zsh"
 
 ${functions.join('\n\n')}
+
+_culvert_help() {
+  _arguments '1:command:(${program.commands.map(({ path }) => path).join(' ')})'
+}
 
 if [ "$funcstack[1]" = _culvert ]; then _culvert "$@"; else compdef _culvert culvert; fi
 `;
@@ -181,9 +187,9 @@ function zshText(text: string): string {
 function fish(program: CommandSpec): string {
   const lines = flatten(program).flatMap((spec) => {
     const condition = fishCondition(spec);
-    const subcommands = spec.commands.map(
-      ({ path, summary }) => `complete -c culvert -n ${condition} -a ${lastWord(path)} -d ${quote(summary)}`,
-    );
+    const offer = (word: string, summary: string) =>
+      `complete -c culvert -n ${condition} -a ${word} -d ${quote(summary)}`;
+    const subcommands = spec.commands.map(({ path, summary }) => offer(lastWord(path), summary));
     const options = spec.options.map(({ long, short, value, isValueOptional, description }) => {
       const names = `-l ${long.slice(2)}${short === undefined ? '' : ` -s ${short.slice(1)}`}`;
       const takes = value === undefined || isValueOptional ? '' : fishValue(valueKind(value));
@@ -193,22 +199,32 @@ function fish(program: CommandSpec): string {
       .map(({ name }) => fishArguments(valueKind(name)))
       .filter((text) => text !== '')
       .map((text) => `complete -c culvert -n ${condition}${text}`);
-    return [...subcommands, ...options, ...args];
+    return [...subcommands, ...(spec.path === '' ? [offer('help', HELP_SUMMARY)] : []), ...options, ...args];
   });
+  const names = program.commands.map(({ path }) => path).join(' ');
   return `# fish completion for culvert, made by "culvert completions fish"
+
+# Whether the words so far, without flags, begin with these.
+function __culvert_at
+    set -l words (commandline -opc)
+    set -e words[1]
+    set -l plain (string match -v -- '-*' $words)
+    set -l depth (count $argv)
+    test (count $plain) -ge $depth; and test "$plain[1..$depth]" = "$argv"
+end
 
 complete -c culvert -f
 ${lines.join('\n')}
+complete -c culvert -n '__culvert_at help' -a '${names}'
 `;
 }
 
 /** Where the words so far are those of the command and of none below it. */
-function fishCondition({ path, commands }: CommandSpec): string {
-  if (path === '') return '__fish_use_subcommand';
-  const seen = path.split(' ').map((word) => `__fish_seen_subcommand_from ${word}`);
-  const below = commands.map(({ path: whole }) => lastWord(whole));
-  const none = below.length === 0 ? [] : [`not __fish_seen_subcommand_from ${below.join(' ')}`];
-  return quote([...seen, ...none].join('; and '));
+function fishCondition(spec: CommandSpec): string {
+  if (spec.path === '') return '__fish_use_subcommand';
+  const below = spec.commands.map(({ path }) => lastWord(path));
+  const none = below.length === 0 ? '' : `; and not __fish_seen_subcommand_from ${below.join(' ')}`;
+  return quote(`__culvert_at ${spec.path}${none}`);
 }
 
 function fishValue(kind: ValueKind): string {

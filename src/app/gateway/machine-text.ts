@@ -1,19 +1,26 @@
 /** Machines and what they report, for people. */
 import { readLogLine } from '../../link/log-line.ts';
 import { formatAmount } from '../demo/figures.ts';
+import { ageColour, palette, type Palette } from '../show-values.ts';
 import { type Column, formatPairs, formatTable, printable } from '../table.ts';
 import type { EntryView, MachineView } from './admin-views.ts';
 
 export function formatMachines(
   { machines, denied }: { readonly machines: readonly MachineView[]; readonly denied: readonly string[] },
   nowMs: number,
+  isColoured = false,
 ): string {
+  const c = palette(isColoured);
   const columns: Column<MachineView>[] = [
     { title: 'ID', text: ({ id }) => id },
-    { title: 'STATE', text: describeState },
+    { title: 'STATE', text: describeState, colour: (view) => stateColour(view, c) },
     { title: 'VIA', text: ({ transport }) => transport ?? '-' },
     { title: 'ADDRESS', text: ({ address }) => address },
-    { title: 'HANDSHAKE', text: ({ lastHandshake }) => formatAgo(lastHandshake, nowMs) },
+    {
+      title: 'HANDSHAKE',
+      text: ({ lastHandshake }) => formatAgo(lastHandshake, nowMs),
+      colour: ({ lastHandshake }) => handshakeColour(lastHandshake, nowMs, c),
+    },
     { title: 'RECEIVED', text: ({ rxBytes }) => formatBytes(rxBytes), isRight: true },
     { title: 'SENT', text: ({ txBytes }) => formatBytes(txBytes), isRight: true },
     { title: 'VERSION', text: ({ talosVersion }) => talosVersion || '-' },
@@ -32,16 +39,30 @@ function describeState({ state, pendingReason }: MachineView): string {
   return pendingReason === null ? state : `${state} (${pendingReason})`;
 }
 
-export function formatMachine(view: MachineView, nowMs: number): string {
+function stateColour({ state }: MachineView, c: Palette): string {
+  if (state === 'connected') return c.green;
+  return state === 'pending' ? c.yellow : state === 'down' ? c.red : '';
+}
+
+function handshakeColour(iso: string | null, nowMs: number, c: Palette): string {
+  return iso === null ? '' : ageColour(secondsSince(iso, nowMs), c);
+}
+
+function secondsSince(iso: string, nowMs: number): number {
+  return Math.max(0, Math.floor((nowMs - Date.parse(iso)) / 1_000));
+}
+
+export function formatMachine(view: MachineView, nowMs: number, isColoured = false): string {
+  const c = palette(isColoured);
   const labels = Object.entries(view.labels).map(([name, value]) => `${name}=${value}`);
   return formatPairs([
     ['id', view.id],
-    ['state', describeState(view)],
+    ['state', describeState(view), stateColour(view, c)],
     ['transport', view.transport ?? '-'],
     ['address', view.address],
     ['public key', view.publicKey],
     ['endpoint', view.endpoint ?? '-'],
-    ['handshake', formatAgo(view.lastHandshake, nowMs)],
+    ['handshake', formatAgo(view.lastHandshake, nowMs), handshakeColour(view.lastHandshake, nowMs, c)],
     ['received', formatBytes(view.rxBytes)],
     ['sent', formatBytes(view.txBytes)],
     ['tunnel', view.tunnel],
@@ -65,7 +86,7 @@ const UNITS: readonly (readonly [string, number])[] = [
 /** `12 s ago`, in the largest unit that fits. */
 export function formatAgo(iso: string | null, nowMs: number): string {
   if (iso === null) return '-';
-  const seconds = Math.max(0, Math.floor((nowMs - Date.parse(iso)) / 1_000));
+  const seconds = secondsSince(iso, nowMs);
   const [unit, size] = UNITS.find(([, each]) => seconds >= each) ?? ['s', 1];
   return `${Math.floor(seconds / size)} ${unit} ago`;
 }

@@ -20,11 +20,12 @@ export function adminClient(flags: AdminFlags): AdminClient {
   return new Client(stateDirectory(flags.state, ownSurroundings()));
 }
 
-/** Asks the running gateway; without one, its stored state, which is said on standard error. */
+/** Asks the running gateway; without one, its stored state, which `say` is told, standard error by default. */
 export async function askOrRead<Result>(
   flags: AdminFlags,
   ask: (client: AdminClient) => Promise<Result>,
   read: (reader: AdminReader) => Result,
+  say: (line: string) => void = (line) => void process.stderr.write(line),
 ): Promise<Result> {
   try {
     return await ask(adminClient(flags));
@@ -39,12 +40,16 @@ export async function askOrRead<Result>(
       if ((cause as { code?: unknown }).code === 'not_found') throw error;
       throw cause;
     }
-    process.stderr.write(`culvert: the gateway does not run; this is what it stored in ${directory}\n`);
+    say(`culvert: the gateway does not run; this is what it stored in ${directory}\n`);
     return read(reader);
   }
 }
 
 /** Prints `value` as JSON, or as the text that `format` makes of it. */
 export function print<Value>(flags: AdminFlags, value: Value, format: (value: Value) => string): void {
-  process.stdout.write(flags.json === true ? `${JSON.stringify(value, undefined, 2)}\n` : format(value));
+  process.stdout.write(toText(flags, value, format));
+}
+
+export function toText<Value>(flags: AdminFlags, value: Value, format: (value: Value) => string): string {
+  return flags.json === true ? `${JSON.stringify(value, undefined, 2)}\n` : format(value);
 }

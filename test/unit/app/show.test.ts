@@ -4,7 +4,6 @@ import { test } from 'node:test';
 import { AppError } from '../../../src/core/errors.ts';
 import { parseAddress, parsePrefix } from '../../../src/core/ip.ts';
 import { PresharedKey, PrivateKey, PublicKey } from '../../../src/noise/keys.ts';
-import { screen } from '../../../src/app/commands/show.ts';
 import { type DeviceSource, parseShowRequest, showReport } from '../../../src/app/show-report.ts';
 import { type ShowStyle, formatDevice, toJson } from '../../../src/app/show.ts';
 import {
@@ -227,11 +226,6 @@ test('show: on a terminal the age of a handshake has a colour, which WG_COLOR_MO
   assert.ok(line(274, true).includes('\x1b[33m4 minutes'));
   assert.ok(line(275, true).includes('\x1b[31m4 minutes, 35 seconds ago'));
   assert.ok(line(179, false).includes('2 \x1b[36mminutes'));
-});
-
-test('show: a screen that follows is rewritten in place and never scrolls', () => {
-  assert.equal(screen('a\nb\n', 24), '\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[K\n\x1b[J');
-  assert.equal(screen('a\nb\nc\n', 3).split('\n').length, 3);
 });
 
 test('show: docs/reference/json.md lists every member of the JSON', () => {

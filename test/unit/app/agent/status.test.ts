@@ -46,17 +46,17 @@ function directory(t: TestContext): string {
 test('a link that works is shown with what carries it', () => {
   assert.equal(
     formatStatus(STATUS, false),
-    `siderolink: connected over a gRPC stream
-  gateway: gateway.example:443
-  endpoint: [fdae:41e4:649b:9304::5]:50889
-  address: fdae:41e4:649b:9303::5
-  gateway address: fdae:41e4:649b:9303::1
-  latest handshake: 12 seconds ago
-  transfer: 2.00 KiB received, 0 B sent
-  transport: auto: UDP first, else the tunnel
-  streams: 2 open, 1 broken so far
-  exposed: port 22 to 127.0.0.1 port 22, 4 connections
-  machine: 4c4c4544-0042-3510-8052-c2c04f595231
+    `siderolink  connected over a gRPC stream
+  gateway           gateway.example:443
+  endpoint          [fdae:41e4:649b:9304::5]:50889
+  address           fdae:41e4:649b:9303::5
+  gateway address   fdae:41e4:649b:9303::1
+  latest handshake  12 seconds ago
+  transfer          2.00 KiB received, 0 B sent
+  transport         auto: UDP first, else the tunnel
+  streams           2 open, 1 broken so far
+  exposed           port 22 to 127.0.0.1 port 22, 4 connections
+  machine           4c4c4544-0042-3510-8052-c2c04f595231
 `,
   );
 });
@@ -81,10 +81,20 @@ test('a link that does not is shown with why', () => {
   );
   assert.match(
     text,
-    /^siderolink: not connected \(provisioning\)\n {2}gateway: gateway\.example:443 without TLS\n/,
+    /^siderolink {2}not connected \(provisioning\)\n {2}gateway +gateway\.example:443 without TLS\n/,
   );
-  assert.match(text, /\n {2}problem: PERMISSION_DENIED: unauthorized\n$/);
+  assert.match(text, /\n {2}problem +PERMISSION_DENIED: unauthorized\n$/);
   assert.doesNotMatch(text, /null|latest handshake/);
+});
+
+test('on a terminal the age of its handshake has a colour: green, yellow, red', () => {
+  const line = (age: number) =>
+    formatStatus({ ...STATUS, lastHandshakeAgeMs: age * 1_000 }, true)
+      .split('\n')
+      .find((one) => one.includes('latest handshake'));
+  assert.equal(line(179), '  latest handshake  \x1b[32m2 minutes, 59 seconds ago\x1b[0m');
+  assert.equal(line(180), '  latest handshake  \x1b[33m3 minutes ago\x1b[0m');
+  assert.equal(line(275), '  latest handshake  \x1b[31m4 minutes, 35 seconds ago\x1b[0m');
 });
 
 test('who connects is told, and only the owner can', async (t) => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import { readExpiry } from '../../../../src/app/commands/token.ts';
 import type { EntryView, MachineView } from '../../../../src/app/gateway/admin-views.ts';
 import { joinView } from '../../../../src/app/gateway/join-view.ts';
@@ -88,6 +89,20 @@ test('machines as a table; keys only where they tell two apart', () => {
   const twins = formatMachines({ machines: [waiting, { ...waiting, publicKey: 'OTHER' }], denied: [] }, NOW);
   assert.match(twins, /KEY$/m);
   assert.match(formatMachines({ machines: [], denied: [] }, NOW), /No machine has joined yet/);
+});
+
+test('on a terminal state and age of the handshake have colours, and columns stay aligned', () => {
+  const ageing = ['2026-01-01T23:57:01Z', '2026-01-01T23:57:00Z', '2026-01-01T23:55:25Z', null];
+  const machines = ageing.map((lastHandshake): MachineView => ({ ...VIEW, lastHandshake }));
+  const coloured = formatMachines({ machines, denied: [] }, NOW, true);
+  const rows = coloured.split('\n').slice(1, -1);
+  for (const [i, colour] of ['\x1b[32m2 min ago', '\x1b[33m3 min ago', '\x1b[31m4 min ago'].entries())
+    assert.ok(rows[i]?.includes(`${colour}\x1b[0m`), rows[i]);
+  assert.ok(rows[3]?.includes('  -  '), 'none has no colour');
+  assert.ok(rows[0]?.includes('\x1b[32mconnected\x1b[0m'));
+  const plain = formatMachines({ machines, denied: [] }, NOW);
+  assert.equal(stripVTControlCharacters(coloured), plain);
+  assert.ok(formatMachine(VIEW, NOW, true).includes('handshake   \x1b[32m12 s ago\x1b[0m\n'));
 });
 
 test('a machine in full, and what it says cannot move the cursor', () => {
