@@ -12,6 +12,7 @@ import {
   statusPath,
 } from '../../../../src/app/agent/status-socket.ts';
 import { formatStatus, type MachineStatus } from '../../../../src/app/agent/status.ts';
+import { documentedMembers } from '../../../kit/json-reference.ts';
 
 const STATUS: MachineStatus = {
   kind: 'machine',
@@ -95,6 +96,10 @@ test('on a terminal the age of its handshake has a colour: green, yellow, red', 
   assert.equal(line(179), '  latest handshake  \x1b[32m2 minutes, 59 seconds ago\x1b[0m');
   assert.equal(line(180), '  latest handshake  \x1b[33m3 minutes ago\x1b[0m');
   assert.equal(line(275), '  latest handshake  \x1b[31m4 minutes, 35 seconds ago\x1b[0m');
+});
+
+test('docs/reference/json.md lists the members of its JSON', () => {
+  assert.deepEqual(documentedMembers('culvert status --json'), Object.keys(STATUS).toSorted());
 });
 
 test('who connects is told, and only the owner can', async (t) => {

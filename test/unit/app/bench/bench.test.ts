@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { aeadSteps } from '../../../../src/app/bench/aead.ts';
@@ -10,6 +11,7 @@ import { NoiseWatch } from '../../../../src/app/bench/noise.ts';
 import { renderNoise, renderRows } from '../../../../src/app/bench/render.ts';
 import { parseBenchName, runSteps } from '../../../../src/app/bench/run.ts';
 import { palette } from '../../../../src/app/show-values.ts';
+import { documentedMembers } from '../../../kit/json-reference.ts';
 import { AppError } from '../../../../src/core/errors.ts';
 
 const CULVERT = fileURLToPath(new URL('../../../../../bin/culvert', import.meta.url));
@@ -149,6 +151,16 @@ test('bench: --json is one object with machine, noise and rows; standard error s
     results: { lane: Row[] };
   };
   assert.equal(result.schema, 1);
+  assert.deepEqual(
+    documentedMembers('culvert bench --json')
+      .filter((name) => name in result)
+      .toSorted(),
+    Object.keys(result).toSorted(),
+  );
+  const manual = readFileSync(new URL('../../../../../docs/reference/json.md', import.meta.url), 'utf8');
+  for (const object of [result.machine, result.noise, ...result.results.lane])
+    for (const name of Object.keys(object))
+      assert.ok(manual.includes(`\`${name}\``), `${name} is documented`);
   assert.ok(result.machine.cores > 0);
   assert.ok(Array.isArray(result.noise.warnings));
   assert.ok(result.results.lane.length >= 4);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import { readExpiry } from '../../../../src/app/commands/token.ts';
-import type { EntryView, MachineView } from '../../../../src/app/gateway/admin-views.ts';
+import type { EntryView, MachineView, TokenView } from '../../../../src/app/gateway/admin-views.ts';
 import { joinView } from '../../../../src/app/gateway/join-view.ts';
 import {
   formatAgo,
@@ -18,6 +18,7 @@ import {
   kernelArgument,
   parseLinkDocuments,
 } from '../../../../src/link/siderolink-config.ts';
+import { documentedMembers } from '../../../kit/json-reference.ts';
 import { token } from '../../link/provision-kit.ts';
 import { CONFIG, startTestGateway } from './kit.ts';
 
@@ -124,47 +125,66 @@ test('ages in the largest unit that fits', () => {
   assert.equal(formatAgo(null, NOW), '-');
 });
 
+const LOG: EntryView = {
+  kind: 'log',
+  sequence: 1,
+  at: '2026-01-01T00:00:00Z',
+  line: JSON.stringify({
+    msg: 'hello\nworld\n',
+    'talos-level': 'warn',
+    facility: 'kern',
+    'talos-time': 'T',
+  }),
+};
+
+const EVENT: EntryView = {
+  kind: 'event',
+  sequence: 2,
+  at: '2026-01-01T00:00:00Z',
+  id: 'i',
+  actorId: '',
+  type: 'machine.SequenceEvent',
+  value: 'AAAA',
+};
+
 test('log lines and events, one line each', () => {
-  const log: EntryView = {
-    kind: 'log',
-    sequence: 1,
-    at: '2026-01-01T00:00:00Z',
-    line: JSON.stringify({
-      msg: 'hello\nworld\n',
-      'talos-level': 'warn',
-      facility: 'kern',
-      'talos-time': 'T',
-    }),
-  };
-  assert.equal(formatEntry(log), 'T warn kern: hello\\u000aworld\n');
-  assert.equal(formatEntry({ ...log, line: 'plain' }), '2026-01-01T00:00:00Z: plain\n');
-  const event: EntryView = {
-    kind: 'event',
-    sequence: 2,
-    at: '2026-01-01T00:00:00Z',
-    id: 'i',
-    actorId: '',
-    type: 'machine.SequenceEvent',
-    value: 'AAAA',
-  };
-  assert.equal(formatEntry(event), '2026-01-01T00:00:00Z machine.SequenceEvent id=i 3 bytes\n');
+  assert.equal(formatEntry(LOG), 'T warn kern: hello\\u000aworld\n');
+  assert.equal(formatEntry({ ...LOG, line: 'plain' }), '2026-01-01T00:00:00Z: plain\n');
+  assert.equal(formatEntry(EVENT), '2026-01-01T00:00:00Z machine.SequenceEvent id=i 3 bytes\n');
 });
 
+const TOKEN: TokenView = {
+  name: 'rack',
+  description: 'd',
+  status: 'used_up',
+  isDefault: true,
+  uses: 3,
+  useLimit: 3,
+  expires: null,
+  created: 'C',
+  provider: null,
+};
+
 test('tokens as a table, without their text', () => {
-  const text = formatTokens([
-    {
-      name: 'rack',
-      description: 'd',
-      status: 'used_up',
-      isDefault: true,
-      uses: 3,
-      useLimit: 3,
-      expires: null,
-      created: 'C',
-      provider: null,
-    },
-  ]);
-  assert.match(text, /^rack +used_up, default +3\/3 +never +C +d$/m);
+  assert.match(formatTokens([TOKEN]), /^rack +used_up, default +3\/3 +never +C +d$/m);
+});
+
+test('docs/reference/json.md lists the members of machines, entries, tokens and joins', () => {
+  const join = joinView(
+    token('x'),
+    { apiUrl: 'grpc://a:1', eventPort: undefined, logPort: undefined },
+    false,
+  );
+  const documented: readonly (readonly [string, ...object[]])[] = [
+    ['A machine', VIEW],
+    ['culvert machines logs --json, culvert machines events --json', LOG, EVENT],
+    ['culvert token ls --json', TOKEN],
+    ['culvert token show --json, culvert token create --json', join],
+  ];
+  for (const [heading, ...samples] of documented) {
+    const members = new Set(samples.flatMap((sample) => Object.keys(sample)));
+    assert.deepEqual(documentedMembers(heading), [...members].toSorted(), heading);
+  }
 });
 
 test('an expiry is a duration or a time', () => {
