@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { credentials, type ServiceError } from '@grpc/grpc-js';
 import { createSocket } from 'node:dgram';
 import { createConnection, createServer } from 'node:net';
@@ -110,6 +111,22 @@ test('metrics and health: ready while the interface is up', async (t) => {
   assert.equal((await get('/healthz')).status, 200);
   assert.equal((await get('/else')).status, 404);
   assert.equal((await get('/metrics', 'POST')).status, 405);
+});
+
+test('docs/GATEWAY.md lists the metrics of the gateway, and their reasons', async (t) => {
+  const { running } = await startTestGateway(t);
+  const page = await (await fetch(`http://127.0.0.1:${running.metricsPort}/metrics`)).text();
+  const manual = readFileSync(new URL('../../../../../docs/GATEWAY.md', import.meta.url), 'utf8');
+  const [, section = ''] = /\n## Metrics and health\n(.*?)\n## /s.exec(manual) ?? [];
+  const rows = [...section.matchAll(/^\| (`culvert_[^|]+) \|(.*)$/gm)];
+  const listed = rows.flatMap(([, cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, name = '']) => name));
+  const families = Array.from(page.matchAll(/^# TYPE (culvert_\w+) /gm), ([, name = '']) => name);
+  assert.deepEqual(listed.toSorted(), families.toSorted());
+  for (const [, family = '', reason = ''] of page.matchAll(/^(culvert_stream_\w+)\{reason="(\w+)"\}/gm))
+    assert.ok(
+      rows.find(([, cell = '']) => cell.includes(`\`${family}\``))?.[2]?.includes(`\`${reason}\``),
+      `${family} ${reason}`,
+    );
 });
 
 test('streams end with UNAVAILABLE when the gateway stops, and nothing listens any more', async (t) => {
