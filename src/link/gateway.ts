@@ -141,7 +141,7 @@ export class Gateway {
   async provision(call: ProvisionCall, caller: Address): Promise<ProvisionResponse | Status> {
     const answer = await this.#provision(call, caller).catch((error: unknown): Status => {
       if (error !== this.#storeProblem) {
-        this.#options.logger.log('error', 'provision_failed', { error: String(error) });
+        this.#options.logger.log('error', 'provision_failed', { reason: String(error) });
       }
       return { code: STATUS.INTERNAL, message: 'internal server error' };
     });
@@ -291,7 +291,7 @@ export class Gateway {
     });
     this.#serial = called.catch((error: unknown) => {
       this.#isDeviceBehind = true;
-      this.#options.logger.log('error', 'machine_not_called', { error: String(error) });
+      this.#options.logger.log('error', 'machine_not_called', { reason: String(error) });
     });
   }
 

@@ -66,7 +66,7 @@ export class GatewayLink implements AgentActions {
       onEarlierDeadline: (at) => this.#agentAlarm.set(at),
       onState: (state) => {
         const via = this.agent.configured?.via;
-        logger.log('info', 'link_state', { state, via, problem: this.problem });
+        logger.log('info', 'link_state', { state, via, reason: this.problem });
         options.onState(state);
       },
     });
@@ -128,7 +128,7 @@ export class GatewayLink implements AgentActions {
         (response) => this.agent.provisioned(id, response),
         (error: unknown) => {
           const problem = error instanceof Error ? error.message : String(error);
-          if (this.#call === call) logger.log('warn', 'provision_failed', { problem });
+          if (this.#call === call) logger.log('warn', 'provision_failed', { reason: problem });
           this.agent.provisionFailed(id, problem);
         },
       )
@@ -158,7 +158,7 @@ export class GatewayLink implements AgentActions {
       } catch (error) {
         // The agent tries again when there is no handshake.
         this.#configureProblem = error instanceof Error ? error.message : String(error);
-        this.#options.logger.log('error', 'interface_not_configured', { problem: this.#configureProblem });
+        this.#options.logger.log('error', 'interface_not_configured', { reason: this.#configureProblem });
         return;
       }
       if (this.agent.state === 'stopped') return;

@@ -227,7 +227,7 @@ export class Machine {
     logger.log('info', isConnected ? 'connected' : 'disconnected', {
       transport: status.transport ?? undefined,
       address: status.address ?? undefined,
-      problem: isConnected ? undefined : this.#link.problem,
+      reason: isConnected ? undefined : this.#link.problem,
     });
     this.#services.setOnline(isConnected);
     if (isConnected) {
