@@ -175,6 +175,7 @@ function check() {
 
 function main([command = 'start', ...args]) {
   install();
+  if (command === 'install') return;
   build();
   switch (command) {
     case 'build':
@@ -203,7 +204,7 @@ function main([command = 'start', ...args]) {
       return check();
     default:
       console.error(
-        `culvert: unknown command "${command}"; use start, test, hardness, bench, fuzz, build, bundle, package:deb, docs or check`,
+        `culvert: unknown command "${command}"; use start, test, hardness, bench, fuzz, install, build, bundle, package:deb, docs or check`,
       );
       process.exit(2);
   }
