@@ -50,7 +50,8 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   'packets joined for one TUN write': ['tun/offload/open-packet.ts MAX_SEGMENTS'],
   'flows with a packet that waits to be joined': ['tun/offload/coalescer.ts MAX_OPEN_PACKETS'],
   "a lane's warm-up at its start": [
-    'tunnel/lane/warm-up.ts WARM_UP_MS',
+    'tunnel/lane/warm-up.ts REHEARSALS',
+    'tunnel/lane/warm-up.ts REHEARSAL_MS',
     'tunnel/lane/warm-up.ts MAX_ROUNDS',
     'tunnel/lane/warm-up.ts ARENA_BYTES',
   ],
@@ -60,6 +61,8 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   'different warnings remembered, so that each is logged once a minute': ['app/log.ts MAX_REMEMBERED'],
   'connections to the metrics server': ['app/metrics/device-server.ts MAX_CONNECTIONS'],
   'peers in metrics, unless `--metrics-per-peer on`': ['app/metrics/device-metrics.ts MAX_PEERS_AUTO'],
+  'configuration file': ['app/config/config-file.ts MAX_BYTES'],
+  'clients of a status or reload socket': ['app/agent/status-socket.ts MAX_CONNECTIONS'],
   'clients of one UAPI socket': ['tunnel/uapi-socket.ts MAX_CLIENTS'],
   'input of an admin operation': ['app/gateway/admin-socket.ts MAX_INPUT_BYTES'],
   'clients of the admin socket, of the metrics port': [
@@ -78,7 +81,7 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   'entries in one answer about logs or events': ['app/gateway/admin-operations.ts MAX_ENTRIES'],
   'events of one machine': ['app/gateway/reports.ts EVENT_LIMIT'],
   'kernel log of one machine': ['app/gateway/reports.ts LOG_LIMIT'],
-  'machines that wait for acceptance': ['app/gateway/run.ts MAX_PENDING'],
+  'machines that wait for acceptance': ['app/gateway/live-config.ts MAX_PENDING'],
   'connections to one `--expose` service': ['app/agent/expose.ts MAX_CONNECTIONS'],
   'events of `culvert join` that wait for the sink': ['app/agent/machine-events.ts MAX_WAITING_EVENTS'],
   'kernel log lines in the socket to the receiver': ['app/agent/log-sender.ts MAX_BUFFERED'],
@@ -157,6 +160,7 @@ function valuesOf(place: string): number[] {
     ? Array.from(expression.matchAll(/: ([^,}]+)/g), ([, part = '']) => part)
     : [expression];
   return parts.map((part) => {
+    assert.notEqual(part, '', `${place} is no constant there`);
     const [first = '', ...rest] = part
       .trim()
       .replaceAll('_', '')

@@ -152,7 +152,9 @@ export class RelayClient {
 
   /** The same trouble again is not told again. */
   #broken(problem: string): void {
-    this.#options.logger.log(problem === this.#problem ? 'debug' : 'warn', 'stream_broken', { reason: problem });
+    this.#options.logger.log(problem === this.#problem ? 'debug' : 'warn', 'stream_broken', {
+      reason: problem,
+    });
     this.#problem = problem;
   }
 
