@@ -92,20 +92,30 @@ describe('debian', { skip, timeout: 600_000 }, () => {
         ...['--bounding-set', '-all,+net_admin', '--inh-caps', '-all'],
       ];
       const call = (args: readonly string[], input = '') =>
-        image.root.run('setpriv', [...asUser, ...image.entrypoint, ...args], { input, cwd: image.workdir });
+        image.root.run('setpriv', [...asUser, ...image.entrypoint, ...args], {
+          input,
+          cwd: image.workdir,
+          env: image.env,
+        });
       exercise(call);
       assert.match(call(['doctor']), /ok +rights +CAP_NET_ADMIN/);
       // The container has a network of its own.
       const up = `
         printf '[Interface]\\nPrivateKey = %s\\nAddress = 10.0.0.1/24\\n' "$(culvert genkey)" > /tmp/wg0.conf
         culvert up /tmp/wg0.conf --detach && culvert show wg0 && culvert down wg0
-        culvert serve --advertise grpc://127.0.0.1:4000 --state /var/lib/culvert > /tmp/log 2>&1 &
-        until culvert token show > /dev/null 2>&1; do kill -0 $! || { cat /tmp/log; exit 1; }; sleep 0.1; done
+        culvert serve --advertise grpc://127.0.0.1:4000 > /tmp/log 2>&1 &
+        tries=0
+        until culvert token show > /tmp/show 2>&1; do
+          kill -0 $! && [ $((tries += 1)) -lt 100 ] || { cat /tmp/log /tmp/show; exit 1; }
+          sleep 0.1
+        done
+        [ -e /var/lib/culvert/state.db ]
         culvert machines ls
         kill $! && wait $!`;
       await using network = Namespace.create();
       const text = image.root.run('setpriv', [...asUser, 'sh', '-euc', up], {
         cwd: image.workdir,
+        env: image.env,
         network: network.name,
       });
       assert.match(text, /interface: wg0/);
@@ -120,6 +130,7 @@ describe('debian', { skip, timeout: 600_000 }, () => {
     readonly user: string;
     readonly workdir: string;
     readonly entrypoint: readonly string[];
+    readonly env: Readonly<Record<string, string>>;
   }
 
   /** Follows the recipe, with a small Debian and this machine's Node.js in place of the base image. */
@@ -128,6 +139,7 @@ describe('debian', { skip, timeout: 600_000 }, () => {
     let root = pristine;
     let [user, workdir] = ['root', '/'];
     let entrypoint: string[] = [];
+    const env: Record<string, string> = {};
     for (const { name, rest } of instructions) {
       switch (name) {
         case 'FROM': {
@@ -148,6 +160,11 @@ describe('debian', { skip, timeout: 600_000 }, () => {
         case 'RUN':
           root.run('sh', ['-ec', rest], { cwd: workdir, env: { npm_config_registry: registry } });
           break;
+        case 'ENV': {
+          const [, variable = '', value = ''] = /^(\w+)=(\S*)$/.exec(rest) ?? [];
+          env[variable] = value;
+          break;
+        }
         case 'USER':
           user = rest;
           break;
@@ -162,7 +179,7 @@ describe('debian', { skip, timeout: 600_000 }, () => {
           assert.fail(`the recipe has an instruction that is not followed here: ${name}`);
       }
     }
-    return { root, user, workdir, entrypoint };
+    return { root, user, workdir, entrypoint, env };
   }
 });
 

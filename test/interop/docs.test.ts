@@ -178,7 +178,7 @@ test('docs: every guide is in the index, and every command block of README and g
 });
 
 for (const page of promising)
-  test(`docs: what ${page} says to type works, and leaves nothing running`, { skip, timeout: 180_000 }, () =>
+  test(`docs: what ${page} says to type works, and leaves nothing running`, { skip, timeout: 300_000 }, () =>
     runBlocks(
       { root, page },
       blocksOf(page).filter(({ excuse }) => excuse === undefined),

@@ -74,6 +74,9 @@ ip link set lo up
 cd "$SCENE/folder"
 `;
 
+/** A page takes seconds; a busy machine may need more. */
+const TIMEOUT_MS = 240_000;
+
 export interface DocShell {
   /** Of the repository. */
   readonly root: string;
@@ -108,6 +111,8 @@ export function runBlocks({ root, page }: DocShell, blocks: readonly DocBlock[])
     const unshare = ['--mount', '--net', '--pid', '--fork', '--mount-proc', '--kill-child'];
     const { status, stdout, stderr } = spawnSync('unshare', [...unshare, 'bash', '-c', script], {
       encoding: 'utf8',
+      timeout: TIMEOUT_MS,
+      killSignal: 'SIGKILL',
       env: {
         ...process.env,
         SCENE: scene,
