@@ -3,7 +3,9 @@
  * come from another backend.
  */
 import {
+  type JsonWebKey,
   type KeyObject,
+  type X25519KeyPairKeyObjectOptions,
   createCipheriv,
   createDecipheriv,
   createPrivateKey,
@@ -45,9 +47,8 @@ class NodePrivateKey implements DhPrivateKey {
   readonly publicKey: Uint8Array;
   #key: KeyObject | undefined;
 
-  constructor(privateKey: KeyObject, publicKey: KeyObject) {
-    const { x } = publicKey.export({ format: 'jwk' });
-    this.publicKey = new Uint8Array(Buffer.from(x as string, 'base64url'));
+  constructor(privateKey: KeyObject, { x = '' }: JsonWebKey) {
+    this.publicKey = new Uint8Array(Buffer.from(x, 'base64url'));
     this.#key = privateKey;
   }
 
@@ -77,7 +78,25 @@ function importPrivateKey(bytes: Uint8Array): NodePrivateKey {
   der.set(bytes, PKCS8_PREFIX.length);
   const key = createPrivateKey({ key: Buffer.from(der.buffer), format: 'der', type: 'pkcs8' });
   der.fill(0);
-  return new NodePrivateKey(key, createPublicKey(key));
+  return new NodePrivateKey(key, createPublicKey(key).export({ format: 'jwk' }));
+}
+
+/**
+ * OpenSSL draws the secret itself, so that it never enters the JavaScript heap. The public key is encoded on the way, not
+ * by `export` afterwards: that holds the lock of the key while it makes strings, and when the garbage collector takes the
+ * occasion to free what generated the key, which wants the same lock, the thread waits for itself for ever (Node.js 20;
+ * once in some hundred thousand keys).
+ */
+function generate(): NodePrivateKey {
+  const { privateKey, publicKey } = generateKeyPairSync('x25519', ENCODE_PUBLIC) as unknown as Generated;
+  return new NodePrivateKey(privateKey, publicKey);
+}
+
+/** The types of Node.js know of no `jwk` here, but since 16.6 it is one of the formats. */
+const ENCODE_PUBLIC = { publicKeyEncoding: { format: 'jwk' } } as unknown as X25519KeyPairKeyObjectOptions;
+interface Generated {
+  readonly privateKey: KeyObject;
+  readonly publicKey: JsonWebKey;
 }
 
 export const nodeX25519: X25519 = {
@@ -85,11 +104,7 @@ export const nodeX25519: X25519 = {
   importPrivateKey,
   importPublicKey: (bytes) => new NodePublicKey(bytes),
   generate: (random: Random) => {
-    if (random === systemRandom) {
-      // OpenSSL draws the secret itself, so that it never enters the JavaScript heap.
-      const pair = generateKeyPairSync('x25519');
-      return new NodePrivateKey(pair.privateKey, pair.publicKey);
-    }
+    if (random === systemRandom) return generate();
     const secret = new Uint8Array(KEY_SIZE);
     random.fill(secret);
     const key = importPrivateKey(secret);
