@@ -7,6 +7,13 @@ import { factList } from './parts.js';
 /** @import { DeviceView, StreamsView } from '../src/app/api/datapath-view.ts' */
 /** @import { State } from './state.js' */
 
+/** @type {Readonly<Record<DeviceView['lanes'], string>>} */
+const LANES = {
+  inline: 'on the main thread',
+  worker: 'on a thread of their own',
+  workers: 'on two threads of their own, one each way',
+};
+
 /** @type {Readonly<Record<string, string>>} */
 export const TUN_WORDS = {
   tcp_and_udp: 'TCP and UDP in batches',
@@ -46,10 +53,7 @@ export function handshakeFacts(live, state) {
 export function backendFacts(live, state) {
   const text = (/** @type {(device: DeviceView) => string} */ read) => live.text(() => of(state, read));
   return factList([
-    [
-      'Packets are moved',
-      text(({ lanes }) => (lanes === 'worker' ? 'on a thread of their own' : 'on the main thread')),
-    ],
+    ['Packets are moved', text(({ lanes }) => LANES[lanes])],
     [
       'ChaCha20-Poly1305',
       live.children(

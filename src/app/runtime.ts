@@ -12,11 +12,11 @@ import type { LanePolicy } from '../tunnel/lane/policy.ts';
 import type { StreamBridge } from '../tunnel/stream-bridge.ts';
 import { wasmChecksums } from '../wasm/checksums.ts';
 import { Alarm } from './alarm.ts';
-import { createTransport, isHosted } from './transport.ts';
+import { createTransport, laneThreads, type LaneThreads } from './transport.ts';
 import { outerQueues, type Queue } from './queues.ts';
 import { readTuning, type Tuning } from './tuning.ts';
 
-/** Address space of one device: receive and send buffers, records and keys of MAX_PEERS. Pages are used when touched. */
+/** Address space of a lane thread: receive and send buffers, records and keys of MAX_PEERS. Pages are used when touched. */
 const ARENA_BYTES: number = 64 << 20;
 
 export interface RuntimeOptions {
@@ -26,7 +26,7 @@ export interface RuntimeOptions {
   readonly tunFd?: number;
   readonly mtu?: number;
   /** That of the environment when absent. */
-  readonly tuning?: Tuning;
+  readonly tuning?: Tuning | undefined;
   /** Datagrams may travel in streams, too: `RunningDevice.streams`. */
   readonly streams?: boolean;
   readonly policy?: LanePolicy;
@@ -51,7 +51,7 @@ export interface RunningDevice {
 
 /** How packets are moved and sealed, by the names of the parts. */
 export interface Engine {
-  readonly lanes: 'inline' | 'worker';
+  readonly lanes: 'inline' | 'worker' | 'workers';
   readonly tunFormat: TunFormat;
   /** Backends. `transport` is empty while it is being chosen. */
   readonly transport: string;
@@ -70,11 +70,15 @@ export interface Engine {
 
 /** failed: wanted, and the kernel or the network card does not do it. */
 export type Offload = 'on' | 'off' | 'failed';
+const LANES: Readonly<Record<LaneThreads, Engine['lanes']>> = { 0: 'inline', 1: 'worker', 2: 'workers' };
 
 /** Opens the TUN and starts. The device goes up and down with the interface. */
 export function startDevice(options: RuntimeOptions): RunningDevice {
-  const { logger, tuning = readTuning(process.env) } = options;
-  const arena = new Arena({ bytes: ARENA_BYTES, shared: isHosted(tuning) });
+  const { logger, tuning = readTuning(process.env), policy = {} } = options;
+  const { threads, obstacle } = laneThreads(tuning, policy);
+  if (obstacle !== undefined)
+    logger.log('warn', 'lanes_not_as_wanted', { wanted: tuning.lanes, threads, reason: obstacle });
+  const arena = new Arena({ bytes: ARENA_BYTES * Math.max(1, threads), shared: threads > 0 });
   const tun = openTun({
     name: options.name,
     ...(options.tunFd === undefined ? {} : { fd: options.tunFd }),
@@ -91,8 +95,9 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     arena,
     tun,
     tuning,
+    threads,
     streams: options.streams ?? false,
-    policy: options.policy ?? {},
+    policy,
     logger,
     onRoutesChanged: () => device.routesChanged(),
     onLaneRestart: (cause) => {
@@ -112,7 +117,7 @@ export function startDevice(options: RuntimeOptions): RunningDevice {
     createLane: transport.createLane,
   });
   const engine = (): Engine => ({
-    lanes: isHosted(tuning) ? 'worker' : 'inline',
+    lanes: LANES[threads],
     tunFormat: tun.format,
     transport: transport.aead() ?? '',
     x25519: crypto.x25519.name,

@@ -14,6 +14,7 @@ import type { LaneEvents, LaneHost } from '../tunnel/lane/control.ts';
 import { InlineHost } from '../tunnel/lane/inline-host.ts';
 import type { LanePolicy } from '../tunnel/lane/policy.ts';
 import { createWorkerHost, type WorkerHost } from '../tunnel/lane/worker-host.ts';
+import { createWorkerPair } from '../tunnel/lane/worker-pair.ts';
 import { LinuxDatagrams } from '../tunnel/linux-datagrams.ts';
 import type { StreamBridge } from '../tunnel/stream-bridge.ts';
 import type { Surroundings } from './queues.ts';
@@ -36,8 +37,10 @@ export interface Transport {
 }
 
 export interface TransportOptions {
-  /** Shared when `isHosted(tuning)`. */
+  /** Shared when there are threads for the lanes. */
   readonly arena: Arena;
+  /** As `laneThreads` has it. */
+  readonly threads: LaneThreads;
   readonly tun: LinuxTun;
   readonly tuning: Tuning;
   /** Carry datagrams of streams beside those of UDP. */
@@ -51,27 +54,40 @@ export interface TransportOptions {
 
 const TURNS = { soon: queueMicrotask, defer: setImmediate };
 
-/** Whether lanes run in a worker; node:dgram exists on the control thread only. */
-export function isHosted(tuning: Tuning): boolean {
-  return tuning.lanes !== 'inline' && tuning.bind !== 'dgram';
+/** Worker threads that move packets. */
+export type LaneThreads = 0 | 1 | 2;
+
+/** How many there will be, and what stands against as many as are wanted. */
+export function laneThreads(
+  { lanes, bind }: Pick<Tuning, 'lanes' | 'bind'>,
+  { bandwidth }: LanePolicy,
+): { readonly threads: LaneThreads; readonly obstacle?: string } {
+  if (lanes === 'inline') return { threads: 0 };
+  if (bind === 'dgram')
+    return { threads: 0, ...(lanes === 'auto' ? {} : { obstacle: 'node:dgram is on the main thread' }) };
+  if (lanes !== '2') return { threads: 1 };
+  return bandwidth
+    ? { threads: 1, obstacle: 'a limit of bandwidth holds for both directions together' }
+    : { threads: 2 };
 }
 
 export function createTransport(options: TransportOptions): Transport {
-  if (isHosted(options.tuning)) return hosted(options);
+  if (options.threads > 0) return hosted(options);
   if (options.tuning.bind !== 'dgram') return inlineLinux(options);
   const bind = new DgramBind(options.arena);
   return { bind, sockets: () => [], usesGro: () => false, ...inlineLane(options, bind) };
 }
 
 function hosted(options: TransportOptions): Transport {
-  const { arena, tun, tuning, streams, policy, onLaneRestart } = options;
+  const { arena, tun, tuning, threads, streams, policy, onLaneRestart } = options;
+  const create = threads === 2 ? createWorkerPair : createWorkerHost;
   let host: WorkerHost | undefined;
   return {
     ...linuxBind(options, {
       useSockets: (ipv4, ipv6) => host?.useSockets(ipv4, ipv6) ?? Promise.resolve(),
     }),
     createLane: (events) => {
-      host = createWorkerHost(
+      host = create(
         {
           arena,
           tunFd: tun.fd,
@@ -92,7 +108,7 @@ function hosted(options: TransportOptions): Transport {
     },
     aead: () => host?.aead(),
     longestShort: () => host?.longestShort(),
-    laneThreads: () => [host?.thread()].filter((thread) => thread !== undefined),
+    laneThreads: () => host?.threads() ?? [],
     streams: () => host?.streams,
   };
 }

@@ -36,7 +36,7 @@ export class OpensslCoreTransportAead implements TransportAead {
   readonly #trailer: number;
 
   /** `slot`: see `loadKernels`. Throws AppError `unavailable` where this Node keeps those functions to itself. */
-  constructor(arena: Arena, slot = 0) {
+  constructor(arena: Arena, slot?: number) {
     this.#openssl = opensslPrimitives();
     this.#kernels = loadKernels(arena, slot);
     this.#u8 = arena.u8;

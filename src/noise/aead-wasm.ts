@@ -8,7 +8,7 @@ export class WasmTransportAead implements TransportAead {
   readonly #kernels: Kernels;
 
   /** `slot`: see `loadKernels`. */
-  constructor(arena: Arena, slot = 0) {
+  constructor(arena: Arena, slot?: number) {
     this.#kernels = loadKernels(arena, slot);
   }
 

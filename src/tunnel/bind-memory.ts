@@ -127,6 +127,10 @@ export class MemoryBind implements Bind, DatagramPort {
     return Promise.resolve();
   }
 
+  get lostSources(): number {
+    return this.#sources.cleared;
+  }
+
   routesChanged(): void {
     this.#sources.routesChanged();
   }
@@ -184,7 +188,7 @@ export class MemoryBind implements Bind, DatagramPort {
   #source(to: Endpoint, record: number): Endpoint | undefined {
     const sticky = to.source?.address;
     if (sticky && !this.addresses.some((address) => addressesEqual(address, sticky))) {
-      this.#arena.u8.fill(0, record + ENDPOINT.source, record + ENDPOINT.carrier);
+      this.#sources.clear(record);
     } else if (sticky) {
       return { address: sticky, port: this.#port, scope: 0, carrier: 0 };
     }

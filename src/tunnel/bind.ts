@@ -39,6 +39,8 @@ export interface DatagramPort {
   readonly receiveOverflow?: number;
   /** Whether datagrams are joined for the kernel to cut (UDP_SEGMENT); false also after it has failed. Absent: never. */
   readonly usesGso?: boolean | undefined;
+  /** Sources of endpoint records that `send` cleared; monotonic, wraps at 2^32. Absent where there are none. */
+  readonly lostSources?: number;
   /** Routes or addresses of this machine changed: sticky sources are held against them before their next use. */
   routesChanged?(): void;
   /** Calls `ready` on the control thread whenever datagrams may wait, until `close`. Hosted lanes poll instead. */

@@ -25,7 +25,7 @@ import { POLLOUT, PollSet } from '../sys/poll.ts';
 import { RouteClient } from '../sys/route-client.ts';
 import { socketMark } from '../sys/udp-socket.ts';
 import { allocEndpoints, type DatagramBatch, type DatagramPort, type SendErrors } from './bind.ts';
-import { ENDPOINT, clearSource, hasSource } from './endpoint.ts';
+import { ENDPOINT, hasSource } from './endpoint.ts';
 import { CONTROL_SIZE, type ReceivedInfo, readReceived, writeControls, writeName } from './linux-records.ts';
 import { type RouteCheck, StickySources } from './sticky-sources.ts';
 
@@ -137,6 +137,10 @@ export class LinuxDatagrams implements DatagramPort {
 
   get receiveOverflow(): number {
     return (this.#overflowBefore + this.#overflow4 + this.#overflow6) >>> 0;
+  }
+
+  get lostSources(): number {
+    return this.#sources.cleared;
   }
 
   routesChanged(): void {
@@ -346,7 +350,7 @@ export class LinuxDatagrams implements DatagramPort {
     // A pending ICMP error about an earlier datagram, reported now and thereby gone.
     if (errno === ECONNREFUSED) errno = this.#sendOne(fd, slot);
     if (isSourceFault(errno) && hasSource(this.#arena, record)) {
-      clearSource(this.#arena, record);
+      this.#sources.clear(record);
       // The following messages to the same endpoint were composed with the source, too.
       for (let each = slot; each < messages; each++) {
         if (batch.endpoint[this.#first[each] as number] === record)

@@ -32,6 +32,8 @@ export class StickySources {
   /** 0 until the first change: whatever was learnt so far came in by the routes there are. */
   #generation = 0;
   #checked: Uint32Array | undefined;
+  /** Sources cleared so far. */
+  cleared = 0;
 
   constructor(arena: Arena, leavesBy: RouteCheck) {
     this.#arena = arena;
@@ -56,11 +58,16 @@ export class StickySources {
     for (let i = 0; same && i < KEY_WORDS; i++) same = checked[place + i] === u32[from + i];
     if (same) return;
     if (!this.#holds(record)) {
-      clearSource(this.#arena, record);
+      this.clear(record);
       return;
     }
     for (let i = 0; i < KEY_WORDS; i++) checked[place + i] = u32[from + i] as number;
     checked[place + KEY_WORDS] = this.#generation;
+  }
+
+  clear(record: number): void {
+    clearSource(this.#arena, record);
+    this.cleared = (this.cleared + 1) >>> 0;
   }
 
   #holds(record: number): boolean {

@@ -103,9 +103,19 @@ export class RingBridge implements StreamBridge {
     return this.#rings && { toLane: this.#rings.toLane.fill, toStreams: this.#rings.toStreams.fill };
   }
 
-  /** A new lane has laid out rings at this arena offset; undefined: the lane has gone, and with it what is in them. */
-  use(at: number | undefined): void {
-    this.#rings = at === undefined ? undefined : streamRings(this.#options.arena, at);
+  /**
+   * A new lane has laid out rings at this arena offset, or two lanes each one pair of them, of which each uses one;
+   * undefined: the lane has gone, and with it what is in them.
+   */
+  use(at: number | undefined, toStreamsAt: number | undefined = at): void {
+    const { arena } = this.#options;
+    this.#rings =
+      at === undefined || toStreamsAt === undefined
+        ? undefined
+        : {
+            toLane: streamRings(arena, at).toLane,
+            toStreams: streamRings(arena, toStreamsAt).toStreams,
+          };
     this.turn();
   }
 

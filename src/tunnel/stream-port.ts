@@ -130,6 +130,10 @@ export class CarrierPort implements DatagramPort {
     return this.#udp.usesGso;
   }
 
+  get lostSources(): number {
+    return this.#udp.lostSources ?? 0;
+  }
+
   routesChanged(): void {
     this.#udp.routesChanged?.();
   }

@@ -4,7 +4,7 @@ import type { Checksums } from '../core/checksums.ts';
 import { loadKernels } from './kernels.ts';
 
 /** `slot`: see `loadKernels`. */
-export function wasmChecksums(arena: Arena, slot = 0): Checksums {
+export function wasmChecksums(arena: Arena, slot?: number): Checksums {
   const { sum, copySum } = loadKernels(arena, slot).exports;
   return { sum, copySum };
 }

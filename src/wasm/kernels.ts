@@ -3,12 +3,8 @@
  * them to two modules beside this file, for plain and for shared memory.
  */
 import { readFileSync } from 'node:fs';
-import { type Arena, KERNEL_RESERVED } from '../core/arena.ts';
+import { type Arena, KERNEL_RESERVED, KERNEL_SLOTS, KERNEL_SLOT_SIZE } from '../core/arena.ts';
 import { KeyTable } from './key-table.ts';
-
-/** Instances on one memory, each with its own part of the region that the arena reserves for kernels. */
-export const KERNEL_SLOTS = 16;
-const SLOT_SIZE: number = KERNEL_RESERVED / KERNEL_SLOTS;
 
 /** Offsets and sizes are those of src/wasm/assembly/layout.ts. All addresses are arena offsets. */
 export interface KernelExports {
@@ -71,7 +67,7 @@ const loaded = new WeakMap<WebAssembly.Memory, (Kernels | undefined)[]>();
  * The kernels on this arena's memory; loaded once for each memory and slot. Threads that share a memory each take a
  * slot of their own (0 .. KERNEL_SLOTS - 1), as an instance keeps its working state there.
  */
-export function loadKernels(arena: Arena, slot = 0): Kernels {
+export function loadKernels(arena: Arena, slot: number = arena.share.index): Kernels {
   if (!Number.isInteger(slot) || slot < 0 || slot >= KERNEL_SLOTS) {
     throw new RangeError(`kernel slot ${slot}: expected 0 to ${KERNEL_SLOTS - 1}`);
   }
@@ -83,7 +79,7 @@ export function loadKernels(arena: Arena, slot = 0): Kernels {
 }
 
 function instantiate(arena: Arena, slot: number): Kernels {
-  const scratch = slot * SLOT_SIZE;
+  const scratch = slot * KERNEL_SLOT_SIZE;
   const { exports } = new WebAssembly.Instance(moduleFor(arena.memory), {
     env: { memory: arena.memory, scratch, reserved: KERNEL_RESERVED },
   });
@@ -93,7 +89,7 @@ function instantiate(arena: Arena, slot: number): Kernels {
   ) as Record<LayoutName, number>;
   const keys = new KeyTable(arena, {
     from: scratch + layout.WORK_SIZE,
-    to: scratch + SLOT_SIZE,
+    to: scratch + KERNEL_SLOT_SIZE,
     slotSize: layout.KEY_SLOT_SIZE,
     liveAt: layout.KEY_LIVE,
     live: layout.LIVE,

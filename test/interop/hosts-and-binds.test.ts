@@ -23,6 +23,7 @@ const TRAFFIC_BYTES = 2 << 20;
 /** node:dgram lives on the control thread, so a lane in a worker has the sockets of Linux only. */
 const WAYS = [
   { CULVERT_LANES: '1', CULVERT_BIND: 'linux' },
+  { CULVERT_LANES: '2', CULVERT_BIND: 'linux' },
   { CULVERT_LANES: 'inline', CULVERT_BIND: 'linux' },
   { CULVERT_LANES: 'inline', CULVERT_BIND: 'dgram' },
 ];

@@ -16,9 +16,18 @@ const RECOVERY_MS = 12_000;
 
 const skip = requireInterop([CULVERT_GO], { programs: ['ping'] });
 
-for (const role of ['responder', 'initiator'] as const) {
+/** What each thread moves, of one and of two. */
+const LANES = [
+  { lanes: '1', victim: 'both' },
+  { lanes: '2', victim: 'out' },
+  { lanes: '2', victim: 'in' },
+] as const;
+
+const ROLES = ['responder', 'initiator'] as const;
+
+for (const { role, lanes, victim } of ROLES.flatMap((role) => LANES.map((each) => ({ role, ...each })))) {
   test(
-    `a lane thread that ends under traffic is replaced within seconds: ${role}`,
+    `a lane thread (${victim}) of ${lanes} that ends under traffic is replaced within seconds: ${role}`,
     { skip, timeout: TEST_TIMEOUT_MS },
     async (t) => {
       await using left = Namespace.create();
@@ -30,7 +39,12 @@ for (const role of ['responder', 'initiator'] as const) {
         { namespace: left, link: 'veth', addresses: ['10.0.0.1/24'] },
         { namespace: right, link: 'veth', addresses: ['10.0.0.2/24'] },
       );
-      const env = { NODE_OPTIONS: `--import=${KILLER}`, WG_LOG_FILE: logFile };
+      const env = {
+        NODE_OPTIONS: `--import=${KILLER}`,
+        LANE_KILLER_VICTIM: victim,
+        CULVERT_LANES: lanes,
+        WG_LOG_FILE: logFile,
+      };
       const { one, two } = await startPair(
         { implementation: CULVERT_GO, namespace: left, env },
         { implementation: CULVERT_GO, namespace: right },
@@ -43,7 +57,9 @@ for (const role of ['responder', 'initiator'] as const) {
       const sentBefore = one.process.wg.peer().txBytes;
       const flow = stream(two, one);
       process.kill(pid, 'SIGUSR2');
-      await eventually('the loss is reported', () => readFileSync(logFile, 'utf8').includes('lane'));
+      await eventually('the loss is reported', () =>
+        readFileSync(logFile, 'utf8').includes('Lane restarted'),
+      );
       const restartedAt = performance.now();
       await eventually('answers come again', () => flow.answersSince(restartedAt) > 20, RECOVERY_MS);
       flow.stop();

@@ -3,6 +3,7 @@ import { NobleTransportAead } from '../../src/noise/aead-noble.ts';
 import { MemoryTun } from '../../src/tun/memory.ts';
 import { MemoryBind, MemoryNetwork, type WireDatagram } from '../../src/tunnel/bind-memory.ts';
 import { encodeEndpoint, type Endpoint } from '../../src/tunnel/endpoint.ts';
+import type { LaneEvents } from '../../src/tunnel/lane/control.ts';
 import { DROP_REASONS, DropCounters, type DropReason } from '../../src/tunnel/lane/drops.ts';
 import { LaneGauges } from '../../src/tunnel/lane/gauges.ts';
 import { Inbound } from '../../src/tunnel/lane/inbound.ts';
@@ -28,17 +29,22 @@ export class LaneSide {
   /** Name and arguments of each event. */
   readonly events: (readonly [string, ...unknown[]])[] = [];
   now = 1_000;
+  /** What the inbound lane does between receiving datagrams and serving them. */
+  catchUp = (): void => {};
 
   constructor(network: MemoryNetwork, host: string) {
     this.bind = new MemoryBind(network, this.arena, [address(host)]);
     this.tables = new LaneTables(this.arena, new NobleTransportAead(this.arena));
     this.tables.isUp = true;
     this.outbound = new Outbound(this.tables, this.tun, this.bind, this.drops, this.gauges);
-    this.inbound = new Inbound(this.tables, this.tun, this.bind, this.drops, {
+    const events: LaneEvents = {
       handshake: (...event) => this.events.push(['handshake', ...event]),
       activity: (...event) => this.events.push(['activity', ...event]),
       confirmed: (...event) => this.events.push(['confirmed', ...event]),
       roamed: (...event) => this.events.push(['roamed', ...event]),
+    };
+    this.inbound = new Inbound(this.tables, this.tun, this.bind, this.drops, events, {
+      catchUp: () => this.catchUp(),
     });
     this.tun.setLink(true);
   }

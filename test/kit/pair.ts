@@ -36,6 +36,7 @@ import type { StreamBridge } from '../../src/tunnel/stream-bridge.ts';
 import { FakeClock } from './clock.ts';
 import { GuardedArena } from './guarded-arena.ts';
 import { linkedHost } from './linked-host.ts';
+import { pairedHost } from './paired-host.ts';
 import { ipv4Packet } from './packets.ts';
 import { seededRandom } from './random.ts';
 
@@ -46,11 +47,21 @@ function raise(message: string): never {
   throw new Error(message);
 }
 
+const HOSTS = {
+  inline: (options: InlineHostOptions, events: LaneEvents): LaneHost => new InlineHost(options, events),
+  linked: linkedHost,
+  paired: pairedHost,
+};
+
+export type HostName = keyof typeof HOSTS;
+
+export const HOST_NAMES: readonly HostName[] = ['inline', 'linked', 'paired'];
+
 export interface EndOptions {
   readonly crypto?: Crypto;
   readonly aead?: (arena: Arena) => TransportAead;
-  /** The lanes run as if in another thread. */
-  readonly isLinked?: boolean;
+  /** Where the lanes run: here, as if in another thread, or as if each in one of its own. Here by default. */
+  readonly host?: HostName;
   /** Or in a host of the test's own. */
   readonly createHost?: (options: InlineHostOptions, events: LaneEvents) => LaneHost;
   /** The key of an end that was there before. */
@@ -99,7 +110,7 @@ export class End {
         const bind = streams?.port ?? this.bind;
         const host = { arena, aead, clock: world.clock, tun, bind, defer: world.defer, policy };
         if (options.createHost) return options.createHost(host, events);
-        return options.isLinked === true ? linkedHost(host, events) : new InlineHost(host, events);
+        return HOSTS[options.host ?? 'inline'](host, events);
       },
     });
     this.tun.setLink(true);

@@ -13,7 +13,7 @@ export interface DeviceView {
   readonly isUp: boolean;
   readonly peers: number;
   /** Where packets are moved: on threads of their own, or on the main one. */
-  readonly lanes: 'inline' | 'worker';
+  readonly lanes: Engine['lanes'];
   /** Form in which the TUN gives packets. */
   readonly tun: string;
   readonly backends: BackendsView;

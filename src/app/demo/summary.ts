@@ -11,7 +11,11 @@ export interface Outcome {
   readonly reports: Both<DeviceReport>;
 }
 
-const LANES = { worker: 'one worker thread each', inline: 'all on one thread' } as const;
+const LANES = {
+  inline: 'all on one thread',
+  worker: 'one worker thread each',
+  workers: 'two worker threads each',
+} as const;
 const OFFLOADS = {
   plain: 'no TUN offloads',
   tcp: 'TUN offloads for TCP',

@@ -63,14 +63,17 @@ export interface LaneKeypairInit {
 export interface LaneEvents {
   /** A handshake initiation, response or cookie reply of the right length. Both arrays are copies. */
   handshake(datagram: Uint8Array, endpoint: Uint8Array): void;
-  /** What happened at a peer since the last such event: ACTIVITY bits. */
-  activity(peer: number, bits: number): void;
+  /** What happened at a peer since the last such event, ACTIVITY bits, and when (Clock.now()): a report may be late. */
+  activity(peer: number, bits: number, at: number): void;
   /**
    * The first authenticated packet on a keypair that this side made as responder. The lane sends with it now, unless
    * `useKeypair` has named another one since it was added.
    */
   confirmed(peer: number, index: number): void;
-  /** An authenticated packet came from another endpoint, which is in use now. */
+  /**
+   * An authenticated packet came from another endpoint, which is in use now. Of two lanes the inbound one also says when
+   * only the sticky source is another, which the outbound one has to learn.
+   */
   roamed(peer: number, endpoint: Uint8Array): void;
 }
 
@@ -87,6 +90,8 @@ export const ACTIVITY = {
   rekeyOnSend: 32,
   /** The same, checked on receiving (initiator, close to the end of the session). */
   rekeyOnReceive: 64,
+  /** Of two lanes, from the outbound one: a sticky source was given up. */
+  sourceLost: 128,
 } as const;
 
 /** What the lane counts for one peer, in UDP payload bytes of transport packets. */
@@ -116,6 +121,9 @@ export interface LaneFigures {
   /** Whether the bind joins datagrams to send (UDP_SEGMENT); undefined when it never does. */
   readonly usesGso: boolean | undefined;
 }
+
+/** What a lane moves: both directions, or as one of a pair from the TUN to the bind (`out`) or the other way (`in`). */
+export type Direction = 'both' | 'out' | 'in';
 
 /** Where the lanes run: on this thread, or in workers. */
 export interface LaneHost extends LaneCommands, LaneReadings {

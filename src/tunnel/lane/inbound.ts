@@ -19,11 +19,18 @@ import { DatagramBatch, type DatagramPort } from '../bind.ts';
 import { ENDPOINT } from '../endpoint.ts';
 import { ACTIVITY, type LaneEvents } from './control.ts';
 import { DROP, type DropCounters } from './drops.ts';
+import type { LaneNews } from './lane-news.ts';
 import { PEER_RECORD, type LaneKeypair, type LanePeer, type LaneTables } from './tables.ts';
 
 const ENDPOINT_WORDS = ENDPOINT.size / 4;
 const REMOTE_WORDS = ENDPOINT.source / 4;
 const CARRIER_WORD = ENDPOINT.carrier / 4;
+
+/** As LaneOptions has them. */
+export interface InboundHooks {
+  readonly catchUp?: (() => void) | undefined;
+  readonly tells?: LaneNews | undefined;
+}
 
 export class Inbound {
   readonly #tables: LaneTables;
@@ -32,6 +39,8 @@ export class Inbound {
   readonly #bind: DatagramPort;
   readonly #drops: DropCounters;
   readonly #events: LaneEvents;
+  readonly #catchUp: (() => void) | undefined;
+  readonly #tells: LaneNews | undefined;
   readonly #datagrams: DatagramBatch;
   readonly #open: AeadBatch;
   /** For each entry of the AEAD batch: its keypair and its place in the datagram batch. */
@@ -49,6 +58,7 @@ export class Inbound {
     bind: DatagramPort,
     drops: DropCounters,
     events: LaneEvents,
+    { catchUp, tells }: InboundHooks = {},
   ) {
     this.#tables = tables;
     this.#arena = tables.arena;
@@ -56,6 +66,8 @@ export class Inbound {
     this.#bind = bind;
     this.#drops = drops;
     this.#events = events;
+    this.#catchUp = catchUp;
+    this.#tells = tells;
     this.#datagrams = new DatagramBatch(bind.batchSize);
     this.#open = new AeadBatch(this.#arena, bind.batchSize);
     this.#source = new Uint32Array(bind.batchSize);
@@ -65,6 +77,7 @@ export class Inbound {
   pump(now: number): number {
     const count = this.#bind.receive(this.#datagrams);
     if (count === 0) return 0;
+    this.#catchUp?.();
     this.#open.clear();
     for (let i = 0; i < count; i++) this.#classify(i, now);
     if (this.#open.count > 0) {
@@ -143,6 +156,7 @@ export class Inbound {
     if (keypair === peer.next) {
       peer.current = keypair;
       peer.next = undefined;
+      this.#tells?.confirmed(peer.id, keypair.index);
     }
     this.#roam(peer, this.#datagrams.endpoint[i] as number);
 
@@ -170,7 +184,8 @@ export class Inbound {
     if (word === ENDPOINT_WORDS) return;
     const isElsewhere = word < REMOTE_WORDS || u32[a + CARRIER_WORD] !== u32[b + CARRIER_WORD];
     u32.copyWithin(b, a, a + ENDPOINT_WORDS);
-    if (isElsewhere) {
+    this.#tells?.roamed(peer.id, this.#arena, from);
+    if (isElsewhere || this.#tells) {
       this.#roamed.add(peer);
       this.#hasEvents = true;
     }

@@ -6,6 +6,7 @@ import { PORT_GONE, type PacketPort } from '../../tun/tun.ts';
 import type { DatagramPort } from '../bind.ts';
 import type { LaneEvents, LaneHost } from './control.ts';
 import { Lane } from './lane.ts';
+import type { LaneNews } from './lane-news.ts';
 import type { LanePolicy } from './policy.ts';
 
 /** Packets or batches per wake-up, after which the event loop gets its turn. */
@@ -19,6 +20,9 @@ export interface InlineHostOptions {
   readonly tun: PacketPort;
   readonly bind: DatagramPort;
   readonly policy?: LanePolicy;
+  /** As LaneOptions has it. */
+  readonly tells?: LaneNews;
+  readonly hears?: LaneNews;
   /** Runs a task in a later turn of the event loop. */
   readonly defer: (task: () => void) => void;
 }

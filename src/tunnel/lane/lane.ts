@@ -1,4 +1,7 @@
-/** Both lanes over one set of tables, for a host that runs them on one thread. */
+/**
+ * Both lanes over one set of tables, for a host that runs them on one thread. Of a pair, each host uses one of them and
+ * the other stays idle.
+ */
 import type { Clock } from '../../core/clock.ts';
 import type { TransportAead } from '../../noise/aead.ts';
 import type { Arena } from '../../core/arena.ts';
@@ -18,6 +21,7 @@ import type {
 import { DropCounters, type DropReason } from './drops.ts';
 import { LaneGauges } from './gauges.ts';
 import { Inbound } from './inbound.ts';
+import type { LaneNews } from './lane-news.ts';
 import { Outbound } from './outbound.ts';
 import type { LanePolicy } from './policy.ts';
 import { LaneTables, PEER_RECORD } from './tables.ts';
@@ -30,6 +34,11 @@ export interface LaneOptions {
   readonly bind: DatagramPort;
   readonly events: LaneEvents;
   readonly policy?: LanePolicy;
+  /** Of two lanes that move one direction each: inbound tells, outbound hears. */
+  readonly tells?: LaneNews | undefined;
+  readonly hears?: LaneNews | undefined;
+  /** Called between receiving datagrams and serving them; may give commands. */
+  readonly catchUp?: (() => void) | undefined;
 }
 
 export class Lane implements LaneCommands, LaneReadings {
@@ -46,7 +55,9 @@ export class Lane implements LaneCommands, LaneReadings {
   readonly gaugesAt: number;
   readonly gauges: LaneGauges;
   #reporting = false;
-  readonly #reportActivity = (peer: number, bits: number): void => this.#events.activity(peer, bits);
+  #reportedAt = 0;
+  readonly #reportActivity = (peer: number, bits: number): void =>
+    this.#events.activity(peer, bits, this.#reportedAt);
 
   constructor(options: LaneOptions) {
     this.#clock = options.clock;
@@ -58,8 +69,9 @@ export class Lane implements LaneCommands, LaneReadings {
     this.#drops = new DropCounters(options.arena.words(this.dropCountersAt, DropCounters.words));
     this.gauges = new LaneGauges(options.arena.words(this.gaugesAt, LaneGauges.words));
     this.#tables = new LaneTables(options.arena, options.aead, options.policy);
-    this.#outbound = new Outbound(this.#tables, options.tun, options.bind, this.#drops, this.gauges);
-    this.#inbound = new Inbound(this.#tables, options.tun, options.bind, this.#drops, options.events);
+    const { tun, bind, events, catchUp, tells, hears } = options;
+    this.#outbound = new Outbound(this.#tables, tun, bind, this.#drops, this.gauges, hears);
+    this.#inbound = new Inbound(this.#tables, tun, bind, this.#drops, events, { catchUp, tells });
   }
 
   /**
@@ -67,15 +79,17 @@ export class Lane implements LaneCommands, LaneReadings {
    * the TUN is asked for more.
    */
   pumpOutbound(burst: number, hurry = false): number {
-    const moved = this.#outbound.pump(this.#clock.now(), burst, hurry);
-    this.#report();
+    const now = this.#clock.now();
+    const moved = this.#outbound.pump(now, burst, hurry);
+    this.#report(now);
     return moved;
   }
 
   /** Takes one batch from the bind. Returns the number of datagrams. */
   pumpInbound(): number {
-    const moved = this.#inbound.pump(this.#clock.now());
-    this.#report();
+    const now = this.#clock.now();
+    const moved = this.#inbound.pump(now);
+    this.#report(now);
     this.#inbound.report();
     return moved;
   }
@@ -95,11 +109,14 @@ export class Lane implements LaneCommands, LaneReadings {
   }
 
   setEndpoint(id: number, endpoint: Uint8Array): void {
+    // What was learnt before must not come after.
+    this.#outbound.hear();
     const peer = this.#tables.peer(id);
     if (peer) this.#arena.u8.set(endpoint, peer.record + PEER_RECORD.endpoint);
   }
 
   clearSource(id: number): void {
+    this.#outbound.hear();
     const peer = this.#tables.peer(id);
     for (const each of id === 0 ? this.#tables.peers() : peer ? [peer] : []) {
       const at = each.record + PEER_RECORD.endpoint;
@@ -139,8 +156,9 @@ export class Lane implements LaneCommands, LaneReadings {
   sendStaged(id: number): void {
     const peer = this.#tables.peer(id);
     if (!peer) return;
-    this.#outbound.sendStaged(peer, this.#clock.now());
-    this.#report();
+    const now = this.#clock.now();
+    this.#outbound.sendStaged(peer, now);
+    this.#report(now);
   }
 
   sendHandshake(id: number, datagram: Uint8Array): void {
@@ -157,8 +175,9 @@ export class Lane implements LaneCommands, LaneReadings {
   sendKeepalive(id: number): void {
     const peer = this.#tables.peer(id);
     if (!peer) return;
-    this.#outbound.sendKeepalive(peer, this.#clock.now());
-    this.#report();
+    const now = this.#clock.now();
+    this.#outbound.sendKeepalive(peer, now);
+    this.#report(now);
   }
 
   dropStaged(id: number): void {
@@ -206,9 +225,10 @@ export class Lane implements LaneCommands, LaneReadings {
   }
 
   /** A command given while an event is being handled must not start a second round inside the first. */
-  #report(): void {
+  #report(at: number): void {
     if (this.#reporting) return;
     this.#reporting = true;
+    this.#reportedAt = at;
     this.#tables.takeActivity(this.#reportActivity);
     this.#reporting = false;
   }

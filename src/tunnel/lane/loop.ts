@@ -1,5 +1,5 @@
 /**
- * Both lanes on a thread that blocks in poll(2): no event loop, no promise, nothing but packets. On an idle machine a
+ * Both lanes, or one of them, on a thread that blocks in poll(2): no event loop, no promise, nothing but packets. On an idle machine a
  * packet finds cold caches, and each call into the kernel and each line of code delays it; so what is not needed to move
  * it on comes after it has left.
  */
@@ -10,10 +10,11 @@ import { POLLIN, PollSet, yieldProcessor } from '../../sys/poll.ts';
 import { PORT_GONE, type PacketPort } from '../../tun/tun.ts';
 import type { LinuxDatagrams } from '../linux-datagrams.ts';
 import { CarrierPort, type StreamPort } from '../stream-port.ts';
-import { ACTIVITY } from './control.ts';
+import { ACTIVITY, type Direction } from './control.ts';
 import { DROP } from './drops.ts';
 import { GAUGE } from './gauges.ts';
 import { Lane } from './lane.ts';
+import type { LaneNews } from './lane-news.ts';
 import { type EventMessage, eventSender } from './link.ts';
 import type { LanePolicy } from './policy.ts';
 import { Spin } from './spin.ts';
@@ -50,10 +51,19 @@ export interface LaneLoopOptions {
   readonly datagrams: LinuxDatagrams;
   readonly streams: StreamPort | undefined;
   readonly policy: LanePolicy;
+  /** Both by default. */
+  readonly direction?: Direction;
+  /** Of one of two lanes: what inbound tells outbound. */
+  readonly news?: LaneNews | undefined;
   /** Readable when `takeMessages` or `streams` has something. */
   readonly wakeFd: number;
-  /** Called when `wakeFd` is readable; makes it unreadable. Returns false when it is time to stop. */
-  readonly takeMessages: () => boolean;
+  /** Called when `wakeFd` is readable; makes it unreadable. */
+  readonly takeMessages: () => void;
+  /**
+   * Takes messages though `wakeFd` has not said that there are any. What the outbound one of two lanes sends may be
+   * answered before this one has looked, on a keypair that it was told of in time.
+   */
+  readonly catchUp?: () => void;
   readonly post: (events: readonly EventMessage[]) => void;
 }
 
@@ -63,11 +73,13 @@ export class LaneLoop {
   readonly takenAt: number;
   readonly #tunFd: number;
   readonly #wakeFd: number;
-  readonly #takeMessages: () => boolean;
+  readonly #takeMessages: () => void;
   readonly #post: (events: readonly EventMessage[]) => void;
   readonly #u32: Uint32Array;
   readonly #clock: Clock;
   readonly #datagrams: LinuxDatagrams;
+  readonly #direction: Direction;
+  /** Inbound only. */
   readonly #hasStreams: boolean;
   #sockets: readonly [number, number] = [-1, -1];
   #poll: PollSet;
@@ -89,7 +101,9 @@ export class LaneLoop {
   #oldestEventMs = NONE;
 
   constructor(options: LaneLoopOptions) {
-    const { arena, aead, clock, tun, datagrams, streams, policy } = options;
+    const { arena, aead, clock, tun, datagrams, streams, policy, catchUp } = options;
+    const { direction = 'both', news } = options;
+    this.#direction = direction;
     this.#tunFd = options.tunFd;
     this.#wakeFd = options.wakeFd;
     this.#takeMessages = options.takeMessages;
@@ -97,7 +111,7 @@ export class LaneLoop {
     this.#u32 = arena.u32;
     this.#clock = clock;
     this.#datagrams = datagrams;
-    this.#hasStreams = streams !== undefined;
+    this.#hasStreams = streams !== undefined && direction !== 'out';
     this.takenAt = arena.alloc(4);
     this.lane = new Lane({
       arena,
@@ -107,6 +121,9 @@ export class LaneLoop {
       bind: streams ? new CarrierPort(arena, datagrams, streams) : datagrams,
       events: eventSender((event) => this.#collect(event)),
       policy,
+      tells: direction === 'in' ? news : undefined,
+      hears: direction === 'out' ? news : undefined,
+      catchUp: direction === 'in' ? catchUp : undefined,
     });
     this.#poll = this.#pollSet();
   }
@@ -130,11 +147,8 @@ export class LaneLoop {
     this.#poll = this.#pollSet();
   }
 
-  /**
-   * Does what there is to do, and waits for it if `mayWait`. What poll does not name is left alone. Returns false when it
-   * is time to stop.
-   */
-  turn(mayWait: boolean): boolean {
+  /** Does what there is to do, and waits for it if `mayWait`. What poll does not name is left alone. */
+  turn(mayWait: boolean): void {
     const poll = this.#poll;
     const isBusy = !mayWait || this.#isTunFull || this.#isBindFull;
     const hasEvents = this.#oldestEventMs !== NONE;
@@ -143,7 +157,7 @@ export class LaneLoop {
     const ready = isBusy ? poll.wait(0) : this.#answers(poll) || poll.wait(patience);
     if (hasEvents && ((ready === 0 && !isBusy) || age >= MAX_ACTIVITY_AGE_MS)) this.#report();
     if (poll.ready(WAKE) !== 0) {
-      if (!this.#takeMessages()) return false;
+      this.#takeMessages();
       // Handshakes are sent by command.
       this.lane.showBind();
       // The same descriptor says that streams have something.
@@ -151,7 +165,6 @@ export class LaneLoop {
     }
     if (poll === this.#poll) this.#move(poll);
     if (this.#isUrgent) this.#report();
-    return true;
   }
 
   /** Looks for the answer to a lone packet for a while. Returns how many descriptors are ready. */
@@ -181,13 +194,14 @@ export class LaneLoop {
     // The kernel answers many a packet (an echo, a segment) before the write of it returns.
     if (this.#isTunFull || moved > 0 || poll.ready(TUN) !== 0) {
       const packets = this.#outbound();
-      this.#isAnswerDue = packets === 1 && moved === 0;
+      // Of two lanes the other one would see the answer.
+      this.#isAnswerDue = packets === 1 && moved === 0 && this.#direction === 'both';
     }
   }
 
   #outbound(): number {
     this.#isTunFull = false;
-    if (!this.#isUp || this.#isTunGone) return 0;
+    if (!this.#readsTun) return 0;
     // A lone packet is not to wait for the look at whether there are more.
     const packets = this.lane.pumpOutbound(PACKETS_PER_TURN, this.#isTunCalm);
     if (packets === PORT_GONE) return 0;
@@ -220,9 +234,14 @@ export class LaneLoop {
     this.lane.showBind();
   }
 
+  get #readsTun(): boolean {
+    return this.#isUp && !this.#isTunGone && this.#direction !== 'in';
+  }
+
   #pollSet(): PollSet {
-    const tun = this.#isUp && !this.#isTunGone ? this.#tunFd : -1;
-    const fds = [this.#wakeFd, tun, ...this.#sockets];
+    const tun = this.#readsTun ? this.#tunFd : -1;
+    const sockets = this.#direction === 'out' ? [-1, -1] : this.#sockets;
+    const fds = [this.#wakeFd, tun, ...sockets];
     return new PollSet(fds.map((fd) => ({ fd, events: POLLIN })));
   }
 }

@@ -20,10 +20,11 @@ import { flowOf } from '../../tun/flow.ts';
 import { MAX_UNREACHABLE_SIZE, writeUnreachable } from '../../tun/icmp.ts';
 import { PORT_GONE, type PacketPort } from '../../tun/tun.ts';
 import { DatagramBatch, type DatagramPort } from '../bind.ts';
-import { ENDPOINT } from '../endpoint.ts';
+import { ENDPOINT, hasSource } from '../endpoint.ts';
 import { ACTIVITY } from './control.ts';
 import { DROP, type DropCounters } from './drops.ts';
 import { GAUGE, type LaneGauges } from './gauges.ts';
+import type { LaneNews, NewsListener } from './lane-news.ts';
 import { PEER_RECORD, type LaneKeypair, type LanePeer, type LaneTables } from './tables.ts';
 
 /** All packets of all peers that wait for a session; each peer has MAX_STAGED_PACKETS besides. */
@@ -53,6 +54,7 @@ export class Outbound {
   readonly #bind: DatagramPort;
   readonly #drops: DropCounters;
   readonly #gauges: LaneGauges;
+  readonly #hears: LaneNews | undefined;
   readonly #seal: AeadBatch;
   readonly #datagrams: DatagramBatch;
   readonly #area: number;
@@ -64,6 +66,8 @@ export class Outbound {
   #icmpSent = 0;
   /** As far as the reads that the TUN dropped were counted. */
   #malformed = 0;
+  /** As far as the sources that the bind gave up were noted. */
+  #lostSources: number | undefined;
 
   constructor(
     tables: LaneTables,
@@ -71,11 +75,14 @@ export class Outbound {
     bind: DatagramPort,
     drops: DropCounters,
     gauges: LaneGauges,
+    hears?: LaneNews,
   ) {
+    this.#hears = hears;
     this.#tables = tables;
     this.#arena = tables.arena;
     this.#tun = tun;
     this.#bind = bind;
+    this.#lostSources = bind.lostSources;
     this.#drops = drops;
     this.#gauges = gauges;
     this.#seal = new AeadBatch(this.#arena, bind.batchSize);
@@ -103,6 +110,7 @@ export class Outbound {
         this.flush();
         return PORT_GONE;
       }
+      this.hear();
       this.#route(at, length, now);
       if (hurry && packets === 0 && this.#tun.holdsMore !== true) this.flush();
     }
@@ -110,6 +118,26 @@ export class Outbound {
     this.#countMalformed();
     return packets;
   }
+
+  /** Of a pair: what inbound has learnt from packets that it has delivered since. */
+  hear(): void {
+    if (this.#hears?.isWaiting) this.#hears.hear(this.#listener);
+  }
+
+  readonly #listener: NewsListener = {
+    confirmed: (id, index) => {
+      const peer = this.#tables.peer(id);
+      if (peer?.next?.index !== index) return;
+      peer.current = peer.next;
+      peer.next = undefined;
+    },
+    roamed: (id, words, at) => {
+      const peer = this.#tables.peer(id);
+      if (!peer) return;
+      const record = (peer.record + PEER_RECORD.endpoint) / 4;
+      this.#arena.u32.set(words.subarray(at, at + ENDPOINT.size / 4), record);
+    },
+  };
 
   #countMalformed(): void {
     const { malformed = 0 } = this.#tun;
@@ -122,7 +150,7 @@ export class Outbound {
   flush(): void {
     if (this.#datagrams.count > 0) {
       this.#tables.aead.seal(this.#seal);
-      this.#bind.send(this.#datagrams);
+      this.#send();
     }
     this.#seal.clear();
     this.#datagrams.clear();
@@ -130,6 +158,7 @@ export class Outbound {
   }
 
   sendStaged(peer: LanePeer, now: number): void {
+    this.hear();
     let sent = 0;
     for (const packet of this.#tables.hasEndpoint(peer) ? peer.staged : []) {
       const keypair = this.#usable(peer, now);
@@ -163,8 +192,25 @@ export class Outbound {
     else this.#arena.u8.set(endpoint, record);
     this.#arena.u8.set(datagram, this.#area);
     this.#datagrams.push(this.#area, datagram.length, record, HANDSHAKE_TOS);
-    this.#bind.send(this.#datagrams);
+    this.#send();
     this.#datagrams.clear();
+  }
+
+  #send(): void {
+    this.#bind.send(this.#datagrams);
+    if (this.#bind.lostSources === this.#lostSources) return;
+    this.#lostSources = this.#bind.lostSources;
+    if (this.#hears) this.#noteLostSources();
+  }
+
+  /** Of a pair, the inbound lane has the source still, and would not tell it again. */
+  #noteLostSources(): void {
+    const records = new Set(this.#datagrams.endpoint.subarray(0, this.#datagrams.count));
+    for (const peer of this.#tables.peers()) {
+      const record = peer.record + PEER_RECORD.endpoint;
+      if (records.has(record) && !hasSource(this.#arena, record))
+        this.#tables.note(peer, ACTIVITY.sourceLost);
+    }
   }
 
   /** Where the next datagram starts; makes room first when there is none. */
@@ -211,6 +257,12 @@ export class Outbound {
     }
     if (this.#isOwn(keypair, version, at, length)) {
       this.#drops.count(DROP.routing_loop);
+      return;
+    }
+    if (peer.staged.length > 0) {
+      // There is a session now, and the order to send what waited for it is on its way: nothing may overtake that.
+      this.#keep(peer, at, length);
+      this.sendStaged(peer, now);
       return;
     }
     this.#enqueue(peer, keypair, at, length, now);
@@ -292,7 +344,11 @@ export class Outbound {
       this.#drops.count(DROP.staged_overflow);
       this.#forgetStaged(peer, 1);
     }
-    if (staged.push(this.#arena.u8.slice(at, at + length)) === 1) this.#gauges.add(GAUGE.stagedPeers, 1);
+    this.#keep(peer, at, length);
+  }
+
+  #keep(peer: LanePeer, at: number, length: number): void {
+    if (peer.staged.push(this.#arena.u8.slice(at, at + length)) === 1) this.#gauges.add(GAUGE.stagedPeers, 1);
     this.#gauges.add(GAUGE.stagedPackets, 1);
     this.#gauges.add(GAUGE.stagedBytes, length);
   }

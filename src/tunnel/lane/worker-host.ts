@@ -1,15 +1,23 @@
-/** Runs the lanes in a worker thread on Linux. This is the control thread's half. */
+/** Runs the lanes, or one of them, in a worker thread on Linux. This is the control thread's half. */
 import { Worker } from 'node:worker_threads';
 import type { Arena } from '../../core/arena.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { AeadName } from '../../noise/aead-choose.ts';
 import { EventFd } from '../../sys/poll.ts';
 import type { TunFormat } from '../../tun/linux.ts';
-import type { LaneEvents, LaneFigures, LaneHost, LaneKeypairInit, PeerCounters } from './control.ts';
+import type {
+  Direction,
+  LaneEvents,
+  LaneFigures,
+  LaneHost,
+  LaneKeypairInit,
+  PeerCounters,
+} from './control.ts';
 import { DROP_REASONS, DropCounters, type DropReason } from './drops.ts';
 import { GAUGE, LaneGauges } from './gauges.ts';
 import type { StreamBridge } from '../stream-bridge.ts';
 import { type CommandMessage, commandSender, type EventMessage, raiseEvent, wipeKeys } from './link.ts';
+import type { LaneNews } from './lane-news.ts';
 import type { LanePolicy } from './policy.ts';
 import { PEER_RECORD } from './tables.ts';
 import type { FromWorker, ToWorker, WorkerSetup } from './worker-protocol.ts';
@@ -27,7 +35,7 @@ export interface WorkerHostOptions {
   readonly gro: boolean;
   readonly policy?: LanePolicy;
   /** Carry datagrams of streams, too; the event loop of this thread is needed for that. */
-  readonly streams?: Pick<WorkerStreamsOptions, 'soon' | 'defer' | 'watcher'>;
+  readonly streams?: Omit<WorkerStreamsOptions, 'arena'>;
   readonly clock: Clock;
   /** Runs a task after so many milliseconds. */
   readonly after: (ms: number, task: () => void) => void;
@@ -41,7 +49,49 @@ export interface WorkerHostOptions {
 /** A thread that dies this soon after its start is not started again at once. */
 const MIN_LIFE_MS = 1_000;
 
+export interface WorkerHost extends LaneHost {
+  useSockets(this: void, ipv4: number, ipv6: number): Promise<void>;
+  /** Name of the transport AEAD; undefined while the thread is starting. */
+  aead(this: void): string | undefined;
+  /** Of two AEADs: the longest text in bytes that goes to the first. */
+  longestShort(this: void): number | undefined;
+  /** Numbers of the threads (sys/thread.ts) that have started. */
+  threads(this: void): readonly number[];
+  readonly streams: StreamBridge | undefined;
+}
+
+/** One thread for both directions. */
 export function createWorkerHost(options: WorkerHostOptions, events: LaneEvents): WorkerHost {
+  const { arena } = options;
+  const streams = options.streams && new WorkerStreams({ ...options.streams, arena });
+  const lane = createWorkerLane({ ...options, streams, direction: 'both' }, events);
+  return {
+    ...lane,
+    close: async () => {
+      await lane.close();
+      streams?.close();
+    },
+    streams: streams?.bridge,
+  };
+}
+
+export interface WorkerLaneOptions extends Omit<WorkerHostOptions, 'streams'> {
+  readonly direction: Direction;
+  readonly news?: LaneNews;
+  /** Called before commands are handed to the thread. */
+  readonly beforePosting?: () => void;
+  /** The caller's to close, after the lane. */
+  readonly streams: WorkerStreams | undefined;
+}
+
+export interface WorkerLane extends Omit<WorkerHost, 'streams'> {
+  /** Hands what was commanded so far to the thread, without waiting for the end of the turn. */
+  flush(this: void): void;
+  /** Ends the thread; what follows is what follows when it dies. */
+  retire(this: void): void;
+}
+
+export function createWorkerLane(options: WorkerLaneOptions, events: LaneEvents): WorkerLane {
   const host = new WorkerHostLink(options, events);
   // Every command of the closed set becomes a message; what is not a command is a method of the link.
   return Object.assign(
@@ -49,37 +99,27 @@ export function createWorkerHost(options: WorkerHostOptions, events: LaneEvents)
     {
       start: () => {},
       close: () => host.close(),
+      flush: () => host.flush(),
+      retire: () => host.retire(),
       counters: (peer: number) => host.counters(peer),
       dropped: (reason: DropReason) => host.dropped(reason),
       figures: () => host.figures(),
       useSockets: (ipv4: number, ipv6: number) => host.useSockets(ipv4, ipv6),
       aead: () => host.aead,
       longestShort: () => host.longestShort,
-      thread: () => host.thread,
-      streams: host.streams,
+      threads: () => (host.thread === undefined ? [] : [host.thread]),
     },
   );
-}
-
-export interface WorkerHost extends LaneHost {
-  useSockets(this: void, ipv4: number, ipv6: number): Promise<void>;
-  /** Name of the transport AEAD; undefined while the thread is starting. */
-  aead(this: void): string | undefined;
-  /** Of two AEADs: the longest text in bytes that goes to the first. */
-  longestShort(this: void): number | undefined;
-  /** Number of the thread (sys/thread.ts); undefined while it is starting. */
-  thread(this: void): number | undefined;
-  readonly streams: StreamBridge | undefined;
 }
 
 class WorkerHostLink {
   readonly #arena: Arena;
   readonly #events: LaneEvents;
-  readonly #options: WorkerHostOptions;
+  readonly #options: WorkerLaneOptions;
   readonly #clock: Clock;
   readonly #wake = new EventFd();
-  readonly #streams: WorkerStreams | undefined;
   #worker: Worker;
+  readonly #posted = new Int32Array(new SharedArrayBuffer(4));
   #startedAtMs = 0;
   #sockets: { readonly ipv4: number; readonly ipv6: number } = { ipv4: -1, ipv6: -1 };
   readonly #records = new Map<number, number>();
@@ -100,24 +140,23 @@ class WorkerHostLink {
   longestShort: number | undefined;
   thread: number | undefined;
 
-  constructor(options: WorkerHostOptions, events: LaneEvents) {
+  constructor(options: WorkerLaneOptions, events: LaneEvents) {
     this.#options = options;
     this.#clock = options.clock;
     this.#arena = options.arena;
     this.#events = events;
-    const { arena, streams } = options;
-    this.#streams = streams && new WorkerStreams({ ...streams, arena, wakeLane: () => this.#wake.raise() });
     this.#worker = this.#spawn();
-  }
-
-  get streams(): StreamBridge | undefined {
-    return this.#streams?.bridge;
   }
 
   #spawn(): Worker {
     const { arena, tunFd, tunFormat, aead, longestText, gso, gro, policy } = this.#options;
+    const { streams, direction, news } = this.#options;
     const setup: WorkerSetup = {
       memory: arena.memory,
+      share: arena.share,
+      direction,
+      news: news?.words,
+      posted: this.#posted,
       tunFd,
       tunFormat,
       aead,
@@ -125,7 +164,7 @@ class WorkerHostLink {
       wakeFd: this.#wake.fd,
       gso,
       gro,
-      streamsFd: this.#streams?.wakeFd,
+      streamsFd: streams?.wakeFd,
       policy: policy ?? {},
     };
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
@@ -148,9 +187,8 @@ class WorkerHostLink {
     this.#commands = [];
     this.#drops = new DropCounters();
     this.#gauges = undefined;
-    this.#streams?.bridge.use(undefined);
-    // Session keys among it, and the new thread lays everything out anew.
-    this.#arena.u8.fill(0);
+    this.#options.streams?.leave();
+    this.#arena.wipe();
     const life = this.#clock.now() - this.#startedAtMs;
     this.#options.after(Math.max(0, MIN_LIFE_MS - life), () => this.#restart(cause));
   }
@@ -172,13 +210,13 @@ class WorkerHostLink {
     }
     // The caller wipes its keys when the call returns, and the message leaves later.
     const own = command[0] === 'addKeypair' ? (['addKeypair', copyKeys(command[1])] as const) : command;
-    if (this.#commands.push(own) === 1) queueMicrotask(() => this.#flush());
+    if (this.#commands.push(own) === 1) queueMicrotask(() => this.flush());
   }
 
   useSockets(ipv4: number, ipv6: number): Promise<void> {
     this.#sockets = { ipv4, ipv6 };
     if (this.#hasEnded) return Promise.resolve();
-    this.#flush();
+    this.flush();
     this.#send({ kind: 'sockets', ipv4, ipv6 });
     return new Promise((resolve) => this.#socketWaiters.push(resolve));
   }
@@ -204,21 +242,25 @@ class WorkerHostLink {
     return gauges.figures((gauges.get(GAUGE.raisedHandshakes) - taken) >>> 0);
   }
 
+  retire(): void {
+    if (!this.#hasEnded) this.#send({ kind: 'stop' });
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return;
-    this.#flush();
+    this.flush();
     this.#isClosed = true;
     if (!this.#hasEnded) {
       const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
       this.#send({ kind: 'stop' });
       await ended;
     }
-    this.#streams?.close();
     this.#wake.close();
   }
 
-  #flush(): void {
+  flush(): void {
     if (this.#commands.length === 0 || this.#isClosed) return;
+    this.#options.beforePosting?.();
     this.#send({ kind: 'commands', commands: this.#commands });
     // The message is a copy.
     for (const command of this.#commands) if (command[0] === 'addKeypair') wipeKeys(command[1]);
@@ -227,6 +269,7 @@ class WorkerHostLink {
 
   #send(message: ToWorker): void {
     this.#worker.postMessage(message);
+    Atomics.add(this.#posted, 0, 1);
     this.#wake.raise();
   }
 
@@ -239,7 +282,8 @@ class WorkerHostLink {
         this.longestShort = message.longestShort;
         this.#drops = new DropCounters(this.#arena.words(message.drops, DropCounters.words));
         this.#gauges = new LaneGauges(this.#arena.words(message.gauges, LaneGauges.words));
-        this.#streams?.bridge.use(message.rings);
+        if (message.rings !== undefined)
+          this.#options.streams?.join(this.#options.direction, message.rings, () => this.#wake.raise());
         return;
       case 'record':
         this.#records.set(message.peer, message.at);

@@ -1,6 +1,8 @@
 /** What the control thread and a lane worker say to each other besides commands and events. */
+import type { ArenaShare } from '../../core/arena.ts';
 import type { AeadName } from '../../noise/aead-choose.ts';
 import type { TunFormat } from '../../tun/linux.ts';
+import type { Direction } from './control.ts';
 import type { CommandMessage, EventMessage } from './link.ts';
 import type { LanePolicy } from './policy.ts';
 
@@ -12,8 +14,14 @@ export const MAX_HANDSHAKES_IN_FLIGHT = 1024;
 
 /** Given to the worker at its start. */
 export interface WorkerSetup {
-  /** The shared arena. Only the worker allocates in it. */
+  /** The shared arena. Only workers allocate in it, each in its share. */
   readonly memory: WebAssembly.Memory;
+  readonly share: ArenaShare;
+  readonly direction: Direction;
+  /** Words of the LaneNews of a pair. */
+  readonly news: Uint32Array | undefined;
+  /** One word, which counts the messages to the worker. */
+  readonly posted: Int32Array;
   readonly tunFd: number;
   readonly tunFormat: TunFormat;
   /** An eventfd, raised when messages wait for the worker. */

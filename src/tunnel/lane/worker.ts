@@ -1,5 +1,5 @@
 /**
- * A thread that runs both lanes. Commands come by message port and an eventfd, events go by message port; counters lie
+ * A thread that runs both lanes, or one of them. Commands come by message port and an eventfd, events go by message port; counters lie
  * in the shared arena.
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
@@ -15,6 +15,7 @@ import { wasmChecksums } from '../../wasm/checksums.ts';
 import { LinuxDatagrams } from '../linux-datagrams.ts';
 import { StreamPort } from '../stream-port.ts';
 import { applyCommand, type CommandMessage, wipeKeys } from './link.ts';
+import { LaneNews } from './lane-news.ts';
 import { LaneLoop } from './loop.ts';
 import { type WarmUpOptions, warmUp } from './warm-up.ts';
 import type { FromWorker, ToWorker, WorkerSetup } from './worker-protocol.ts';
@@ -24,14 +25,19 @@ const MAX_SEND_WAIT_MS = 10;
 
 class LaneWorker {
   readonly #port: MessagePort;
+  readonly #posted: Int32Array;
   readonly #wake: EventFd;
   readonly #datagrams: LinuxDatagrams;
   readonly #loop: LaneLoop;
+  /** As far as messages were taken. */
+  #seen = 0;
+  #isStopped = false;
 
   constructor(port: MessagePort, setup: WorkerSetup) {
     this.#port = port;
+    this.#posted = setup.posted;
     this.#wake = new EventFd(setup.wakeFd);
-    const arena = new Arena(setup.memory);
+    const arena = new Arena(setup.memory, setup.share);
     const datagrams = { gso: setup.gso, gro: setup.gro, maxWaitMs: MAX_SEND_WAIT_MS };
     this.#datagrams = new LinuxDatagrams(arena, datagrams);
     const streams = createStreams(arena, setup.streamsFd, this.#datagrams);
@@ -51,8 +57,15 @@ class LaneWorker {
       datagrams: this.#datagrams,
       streams,
       policy: setup.policy,
+      direction: setup.direction,
+      news: setup.news && new LaneNews(setup.news),
       wakeFd: setup.wakeFd,
-      takeMessages: () => !this.#wake.clear() || this.#takeMessages(),
+      takeMessages: () => {
+        if (this.#wake.clear()) this.#takeMessages();
+      },
+      catchUp: () => {
+        if (Atomics.load(this.#posted, 0) !== this.#seen) this.#takeMessages();
+      },
       post: (events) => this.#post({ kind: 'events', events }),
     });
     // After all that it rehearses for is there: V8 forgets what it knew of kinds of objects that have died out.
@@ -71,7 +84,7 @@ class LaneWorker {
 
   /** Until `stop`. */
   run(): void {
-    while (this.#loop.turn(true));
+    while (!this.#isStopped) this.#loop.turn(true);
   }
 
   /** What a thread that dies would leave open: its descriptors are those of the process. */
@@ -79,15 +92,16 @@ class LaneWorker {
     this.#datagrams.use(-1, -1);
   }
 
-  /** Returns false when it is time to stop. */
-  #takeMessages(): boolean {
-    for (;;) {
+  #takeMessages(): void {
+    this.#seen = Atomics.load(this.#posted, 0);
+    while (!this.#isStopped) {
       const received = receiveMessageOnPort(this.#port) as { message: ToWorker } | undefined;
-      if (!received) return true;
+      if (!received) return;
       const { message } = received;
       switch (message.kind) {
         case 'stop':
-          return false;
+          this.#isStopped = true;
+          break;
         case 'sockets':
           this.#loop.useSockets(message.ipv4, message.ipv6);
           this.#post({ kind: 'sockets' });

@@ -9,7 +9,7 @@ import {
   REKEY_TIMEOUT_JITTER_MAX,
 } from '../../../src/noise/constants.ts';
 import { ipv4Packet } from '../../kit/packets.ts';
-import { pair, type End, type Pair } from '../../kit/pair.ts';
+import { HOST_NAMES, pair, type End, type Pair } from '../../kit/pair.ts';
 import { seededRandom } from '../../kit/random.ts';
 
 /** The weather on the wire; probabilities in percent. */
@@ -184,14 +184,11 @@ function checkWaiting({ alice, bob, wire, world }: Pair, traffic: Traffic): void
   }
 }
 
-for (const [name, isLinked] of [
-  ['on one thread', false],
-  ['behind messages', true],
-] as const) {
-  test(`chaos: loss, delay, duplication, reordering, clock jumps and restarts never end a tunnel, nor spoil a packet; lanes ${name}`, async () => {
+for (const host of HOST_NAMES) {
+  test(`chaos: loss, delay, duplication, reordering, clock jumps and restarts never end a tunnel, nor spoil a packet; lanes ${host}`, async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 25 }), fc.nat(), async (steps, seed) => {
-        await run(await pair({ seed, alice: { isLinked }, bob: { isLinked } }), seed, steps);
+        await run(await pair({ seed, alice: { host }, bob: { host } }), seed, steps);
       }),
       { numRuns: 40 },
     );

@@ -453,7 +453,7 @@ test('down and up: handshakes that came before are forgotten, wherever they were
   assert.equal(wire.responses(bob).length, 0);
   assert.deepEqual(bob.drops(), {});
   // In another thread they may come while the device is down.
-  const linked = await pair({ bob: { isLinked: true } });
+  const linked = await pair({ bob: { host: 'linked' } });
   linked.alice.tun.inject(linked.toBob());
   linked.world.network.deliver();
   await linked.bob.device.down();
@@ -464,7 +464,7 @@ test('down and up: handshakes that came before are forgotten, wherever they were
 
 test('down: what the lane reports afterwards starts no timer', async () => {
   const { alice, bob, world, toBob } = await connectedPair({
-    alice: { isLinked: true },
+    alice: { host: 'linked' },
     persistentKeepalive: 25,
   });
   alice.tun.inject(toBob());

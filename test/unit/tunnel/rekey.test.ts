@@ -230,7 +230,7 @@ test('indices: they are random, unique, name handshake and session alike, and ar
 
 test('spacing: a lane that asks late for a session that is there by then does not get another', async () => {
   for (let turns = 0; turns < 8; turns++) {
-    const { alice, bob, wire, world, toBob } = await pair({ alice: { isLinked: true } });
+    const { alice, bob, wire, world, toBob } = await pair({ alice: { host: 'linked' } });
     // Another packet comes so many turns after the response, while that is on its way through both threads.
     const inject = (left: number) => {
       if (left === 0) alice.tun.inject(toBob());

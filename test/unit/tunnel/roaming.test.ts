@@ -3,7 +3,15 @@ import { test } from 'node:test';
 import { REJECT_AFTER_TIME, REKEY_TIMEOUT } from '../../../src/noise/constants.ts';
 import { formatEndpoint, type Endpoint } from '../../../src/tunnel/endpoint.ts';
 import { ipv4Packet } from '../../kit/packets.ts';
-import { address, connectedPair, pair, type End, type Pair } from '../../kit/pair.ts';
+import {
+  HOST_NAMES,
+  type HostName,
+  address,
+  connectedPair,
+  pair,
+  type End,
+  type Pair,
+} from '../../kit/pair.ts';
 import { Stranger, endpoint } from '../../kit/stranger.ts';
 
 const ELSEWHERE = endpoint('203.0.113.9', 4711);
@@ -162,8 +170,8 @@ function noise(): Uint8Array {
 }
 
 /** Bob has a second address, which Alice uses. */
-async function targeted(): Promise<Pair & { readonly second: Endpoint }> {
-  const both = await pair();
+async function targeted(host: HostName = 'inline'): Promise<Pair & { readonly second: Endpoint }> {
+  const both = await pair({ bob: { host } });
   const { alice, bob } = both;
   const second = { ...bob.endpoint, address: address('192.0.2.22') };
   await bob.device.down();
@@ -270,3 +278,23 @@ test('sticky source: a vanished address is given up at once, without losing the 
   assert.deepEqual(alice.received(), [packet]);
   assert.equal(shown(alice, bob), formatEndpoint(bob.endpoint));
 });
+
+for (const host of HOST_NAMES) {
+  test(`sticky source: one that was given up is used again once the peer has called it again; lanes ${host}`, async () => {
+    const { alice, bob, wire, world, toBob, toAlice, second } = await targeted(host);
+    world.settle();
+    alice.send(toBob());
+    bob.bind.addresses.pop();
+    bob.send(toAlice());
+    bob.bind.addresses.push(second.address);
+    bob.send(toAlice());
+    // Alice has followed to the first address.
+    await alice.configure({ publicKey: bob.publicKey, endpoint: second });
+    alice.send(toBob());
+    bob.send(toAlice());
+    assert.deepEqual(
+      wire.data(bob).map(({ from }) => from.address),
+      [bob.endpoint.address, bob.endpoint.address, second.address],
+    );
+  });
+}

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { REKEY_AFTER_TIME } from '../../../src/noise/constants.ts';
 import { formatEndpoint, GRPC_CARRIER, type Endpoint } from '../../../src/tunnel/endpoint.ts';
 import { ipv4Packet } from '../../kit/packets.ts';
-import { pair, type End, type EndOptions, type Pair } from '../../kit/pair.ts';
+import { HOST_NAMES, pair, type End, type EndOptions, type Pair } from '../../kit/pair.ts';
 import { joinByStreams, virtualEndpoint, type MemoryStream } from '../../kit/streams.ts';
 
 const ALICE = virtualEndpoint('fdae::a');
@@ -32,11 +32,11 @@ function shown(end: End, other: End): string {
 
 const text = (endpoint: Endpoint) => `${endpoint.carrier} ${formatEndpoint(endpoint)}`;
 
-for (const isLinked of [false, true]) {
-  const lanes = isLinked ? 'lanes apart' : 'lanes on the same thread';
+for (const host of HOST_NAMES) {
+  const lanes = `lanes ${host}`;
 
   test(`streams, ${lanes}: handshake and data, both ways, without a datagram of UDP`, async () => {
-    const { alice, bob, wire, toBob, toAlice } = await joined({ isLinked });
+    const { alice, bob, wire, toBob, toAlice } = await joined({ host });
     const [question, answer] = [toBob(1300), toAlice(700)];
     alice.send(question);
     assert.deepEqual(bob.received(), [question]);
@@ -48,7 +48,7 @@ for (const isLinked of [false, true]) {
   });
 
   test(`streams, ${lanes}: packets wait for a session and leave in order, in few batches`, async () => {
-    const { alice, bob, toBob, toBobStream } = await joined({ isLinked });
+    const { alice, bob, toBob, toBobStream } = await joined({ host });
     const packets = Array.from({ length: 100 }, () => toBob(200));
     toBobStream.isCut = true;
     alice.send(...packets.slice(0, 50));
@@ -65,7 +65,7 @@ for (const isLinked of [false, true]) {
   });
 
   test(`streams, ${lanes}: sessions are renewed, and nothing is lost`, async () => {
-    const { alice, bob, world, toBob } = await joined({ isLinked });
+    const { alice, bob, world, toBob } = await joined({ host });
     for (let i = 0; i < 4; i++) {
       const packet = toBob();
       alice.send(packet);
@@ -76,7 +76,7 @@ for (const isLinked of [false, true]) {
   });
 
   test(`streams, ${lanes}: a peer roams to UDP and back with one session`, async () => {
-    const { alice, bob, wire, toBob, toAlice, toBobStream } = await joined({ isLinked });
+    const { alice, bob, wire, toBob, toAlice, toBobStream } = await joined({ host });
     alice.send(toBob());
     const handshakes = () => [...toBobStream.sent, ...wire.sent].filter(({ bytes }) => bytes[0] === 1).length;
     assert.equal(handshakes(), 1);

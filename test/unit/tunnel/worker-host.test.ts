@@ -4,17 +4,28 @@ import { Arena } from '../../../src/core/arena.ts';
 import { systemClock } from '../../../src/core/clock.ts';
 import { hasLibc } from '../../../src/sys/libc.ts';
 import { fdWatcher } from '../../../src/sys/readiness.ts';
-import { ACTIVITY, type LaneEvents } from '../../../src/tunnel/lane/control.ts';
+import { ACTIVITY, type LaneEvents, type LaneHost } from '../../../src/tunnel/lane/control.ts';
 import { ENDPOINT, encodeEndpoint } from '../../../src/tunnel/endpoint.ts';
 import type { StreamBridge } from '../../../src/tunnel/stream-bridge.ts';
 import { createWorkerHost } from '../../../src/tunnel/lane/worker-host.ts';
+import { createWorkerPair } from '../../../src/tunnel/lane/worker-pair.ts';
 import { eventually } from '../../kit/eventually.ts';
 import { virtualEndpoint } from '../../kit/streams.ts';
 
 const skip = hasLibc() ? false : 'SKIPPED: needs 64-bit Linux';
 
+const HOSTS = [
+  ['worker host', createWorkerHost],
+  ['worker pair', createWorkerPair],
+] as const;
+
+type Create = (typeof HOSTS)[number][1];
+
 /** A host without TUN and sockets; what it reports is awaited by name. */
-function startHost(after: (ms: number, task: () => void) => void = (_ms, task) => setImmediate(task)) {
+function startHost(
+  create: Create,
+  after: (ms: number, task: () => void) => void = (_ms, task) => setImmediate(task),
+) {
   const reports: unknown[][] = [];
   let wake = () => {};
   const report = (...report: unknown[]): void => {
@@ -23,13 +34,13 @@ function startHost(after: (ms: number, task: () => void) => void = (_ms, task) =
   };
   const events: LaneEvents = {
     handshake: (...args) => report('handshake', ...args),
-    activity: (...args) => report('activity', ...args),
+    activity: (peer, bits) => report('activity', peer, bits),
     confirmed: (...args) => report('confirmed', ...args),
     roamed: (...args) => report('roamed', ...args),
   };
-  const host = createWorkerHost(
+  const host = create(
     {
-      arena: new Arena({ bytes: 16 << 20, shared: true }),
+      arena: new Arena({ bytes: 32 << 20, shared: true }),
       tunFd: -1,
       tunFormat: 'plain',
       aead: 'wasm',
@@ -72,25 +83,23 @@ function streamRecord(): Uint8Array {
   return record;
 }
 
-test('worker host: commands reach the lane in its thread, events come back', { skip }, async () => {
-  const { host, next } = startHost();
-  host.addPeer(7);
-  host.sendKeepalive(7);
-  assert.deepEqual(await next(), ['activity', 7, ACTIVITY.needsSession]);
-  await host.close();
-});
+for (const [name, create] of HOSTS) {
+  test(`${name}: commands reach the lane in its thread, events come back`, { skip }, async () => {
+    const { host, next } = startHost(create);
+    host.addPeer(7);
+    host.sendKeepalive(7);
+    assert.deepEqual(await next(), ['activity', 7, ACTIVITY.needsSession]);
+    await host.close();
+  });
 
-test('worker host: sockets are handed over before the promise resolves', { skip }, async () => {
-  const { host } = startHost();
-  await host.useSockets(-1, -1);
-  await host.close();
-});
+  test(`${name}: sockets are handed over before the promise resolves`, { skip }, async () => {
+    const { host } = startHost(create);
+    await host.useSockets(-1, -1);
+    await host.close();
+  });
 
-test(
-  'worker host: a thread that dies is reported and replaced, and the new one works',
-  { skip },
-  async () => {
-    const { host, next } = startHost();
+  test(`${name}: a thread that dies is reported and replaced, and the new one works`, { skip }, async () => {
+    const { host, next } = startHost(create);
     host.addPeer(7);
     host.addAllowedIp(7, undefined as never, 8);
     const [event, cause] = await next();
@@ -100,139 +109,191 @@ test(
     host.sendKeepalive(8);
     assert.deepEqual(await next(), ['activity', 8, ACTIVITY.needsSession]);
     await host.close();
-  },
-);
-
-test('worker host: sockets asked for while the thread is dead do not wait for ever', { skip }, async () => {
-  const { host, next } = startHost();
-  host.addAllowedIp(7, undefined as never, 8);
-  const asked = host.useSockets(-1, -1);
-  assert.equal((await next())[0], 'restarted');
-  await asked;
-  await host.close();
-});
-
-test('worker host: it can be closed while its thread is dead', { skip }, async () => {
-  let died = (): void => {};
-  const death = new Promise<void>((resolve) => (died = resolve));
-  const { host } = startHost(() => died());
-  host.addAllowedIp(7, undefined as never, 8);
-  await death;
-  await host.close();
-});
-
-test('worker host: session keys given by the caller stay as they are', { skip }, async () => {
-  const { host } = startHost();
-  const sendKey = new Uint8Array(32).fill(1);
-  host.addPeer(1);
-  const init = {
-    peer: 1,
-    index: 5,
-    remoteIndex: 6,
-    receiveKey: new Uint8Array(32),
-    isInitiator: true,
-    createdAtMs: 0,
-  };
-  host.addKeypair({ ...init, sendKey });
-  await Promise.resolve();
-  assert.ok(
-    sendKey.every((byte) => byte === 1),
-    'the caller keeps its own array',
-  );
-  await host.close();
-});
-
-test('worker host: datagrams of streams reach the lane, and come back from it', { skip }, async () => {
-  const { host, next, streams } = startHost();
-  const record = streamRecord();
-  await deliver(streams, record, initiation(7));
-  assert.deepEqual(await next(), ['handshake', initiation(7), record]);
-
-  const sent = new Promise((resolve) => {
-    streams.connect({
-      send: (endpoint, endpointAt, bytes, at, length) =>
-        resolve([endpoint.slice(endpointAt, endpointAt + ENDPOINT.size), bytes.slice(at, at + length)]),
-      flush: () => {},
-      pull: () => {},
-    });
   });
-  host.addPeer(7);
-  host.setEndpoint(7, record);
-  host.sendHandshake(7, initiation(8));
-  assert.deepEqual(await sent, [record, initiation(8)]);
-  await host.close();
-});
 
-test('worker host: what waited for a thread that died is not read by its successor', { skip }, async () => {
-  const { host, next, streams } = startHost();
-  const record = streamRecord();
-  await deliver(streams, record, initiation(1));
-  await next();
-  host.addAllowedIp(7, undefined as never, 8);
-  // Into the rings of the old thread, which dies of the command before.
-  await Promise.resolve();
-  for (let i = 0; i < 100; i++) streams.deliver(record, initiation(2), 0, 148);
-  const seen = [];
-  for (let event = await next(); event[0] !== 'restarted'; event = await next()) seen.push(event);
-  await deliver(streams, record, initiation(3));
-  assert.deepEqual(await next(), ['handshake', initiation(3), record]);
-  await host.close();
-  assert.ok(seen.every(([name]) => name === 'handshake'));
-});
+  test(`${name}: sockets asked for while the thread is dead do not wait for ever`, { skip }, async () => {
+    const { host, next } = startHost(create);
+    host.addAllowedIp(7, undefined as never, 8);
+    const asked = host.useSockets(-1, -1);
+    assert.equal((await next())[0], 'restarted');
+    await asked;
+    await host.close();
+  });
 
-test('worker host: more than the rings hold is refused, and asked for again', { skip }, async () => {
-  const { host, next, streams } = startHost();
-  const record = streamRecord();
-  await deliver(streams, record, initiation(1));
-  await next();
-  const garbage = new Uint8Array(60_000).fill(4, 0, 1);
-  let isAsked = false;
-  const asked = new Promise<void>((resolve) => {
-    const pull = () => {
-      isAsked = true;
-      resolve();
+  test(`${name}: it can be closed while its thread is dead`, { skip }, async () => {
+    let died = (): void => {};
+    const death = new Promise<void>((resolve) => (died = resolve));
+    const { host } = startHost(create, () => died());
+    host.addAllowedIp(7, undefined as never, 8);
+    await death;
+    await host.close();
+  });
+
+  test(`${name}: session keys given by the caller stay as they are`, { skip }, async () => {
+    const { host } = startHost(create);
+    const sendKey = new Uint8Array(32).fill(1);
+    host.addPeer(1);
+    const init = {
+      peer: 1,
+      index: 5,
+      remoteIndex: 6,
+      receiveKey: new Uint8Array(32),
+      isInitiator: true,
+      createdAtMs: 0,
     };
-    streams.connect({ send: () => {}, flush: () => {}, pull });
+    host.addKeypair({ ...init, sendKey });
+    await Promise.resolve();
+    assert.ok(
+      sendKey.every((byte) => byte === 1),
+      'the caller keeps its own array',
+    );
+    await host.close();
   });
-  let delivered = 0;
-  while (streams.deliver(record, garbage, 0, garbage.length)) delivered++;
-  assert.ok(delivered >= 14, `${delivered}`);
-  assert.equal(isAsked, false);
-  await asked;
-  assert.ok(streams.deliver(record, garbage, 0, garbage.length));
-  await host.close();
-});
 
-test(
-  'worker host: figures of the lane cross by memory, those of a dead thread are not shown',
-  { skip },
-  async () => {
-    const { host, next, streams } = startHost();
+  test(`${name}: datagrams of streams reach the lane, and come back from it`, { skip }, async () => {
+    const { host, next, streams } = startHost(create);
+    const record = streamRecord();
+    await deliver(streams, record, initiation(7));
+    assert.deepEqual(await next(), ['handshake', initiation(7), record]);
+
+    const sent = new Promise((resolve) => {
+      streams.connect({
+        send: (endpoint, endpointAt, bytes, at, length) =>
+          resolve([endpoint.slice(endpointAt, endpointAt + ENDPOINT.size), bytes.slice(at, at + length)]),
+        flush: () => {},
+        pull: () => {},
+      });
+    });
+    host.addPeer(7);
+    host.setEndpoint(7, record);
+    host.sendHandshake(7, initiation(8));
+    assert.deepEqual(await sent, [record, initiation(8)]);
+    await host.close();
+  });
+
+  test(`${name}: what waited for a thread that died is not read by its successor`, { skip }, async () => {
+    const { host, next, streams } = startHost(create);
     const record = streamRecord();
     await deliver(streams, record, initiation(1));
     await next();
-    assert.equal(host.figures().handshakesInFlight, 0);
-    assert.equal(host.figures().usesGso, true);
-    assert.equal(host.longestShort(), undefined);
-    // To nobody: there are no sockets.
-    const udp = new Uint8Array(ENDPOINT.size);
-    encodeEndpoint({ ...virtualEndpoint('fdae::1'), carrier: 0 }, udp, 0);
-    host.addPeer(7);
-    host.setEndpoint(7, udp);
-    host.sendHandshake(7, initiation(2));
-    await eventually('it is counted', () => host.figures().sendErrors.unreachable === 1);
-    // The event loop has not had its turn: these are on their way.
-    const flood = initiation(3);
-    for (let i = 0; i < 3; i++) streams.deliver(record, flood, 0, flood.length);
-    await Promise.resolve();
-    const end = systemClock.now() + 5_000;
-    while (host.figures().handshakesInFlight !== 3 && systemClock.now() < end);
-    assert.equal(host.figures().handshakesInFlight, 3);
-    for (let i = 0; i < 3; i++) assert.equal((await next())[0], 'handshake');
-    assert.equal(host.figures().handshakesInFlight, 0);
     host.addAllowedIp(7, undefined as never, 8);
+    // Into the rings of the old thread, which dies of the command before.
+    await Promise.resolve();
+    for (let i = 0; i < 100; i++) streams.deliver(record, initiation(2), 0, 148);
+    const seen = [];
+    for (let event = await next(); event[0] !== 'restarted'; event = await next()) seen.push(event);
+    await deliver(streams, record, initiation(3));
+    assert.deepEqual(await next(), ['handshake', initiation(3), record]);
+    await host.close();
+    assert.ok(seen.every(([name]) => name === 'handshake'));
+  });
+
+  test(`${name}: more than the rings hold is refused, and asked for again`, { skip }, async () => {
+    const { host, next, streams } = startHost(create);
+    const record = streamRecord();
+    await deliver(streams, record, initiation(1));
+    await next();
+    const garbage = new Uint8Array(60_000).fill(4, 0, 1);
+    let isAsked = false;
+    const asked = new Promise<void>((resolve) => {
+      const pull = () => {
+        isAsked = true;
+        resolve();
+      };
+      streams.connect({ send: () => {}, flush: () => {}, pull });
+    });
+    let delivered = 0;
+    while (streams.deliver(record, garbage, 0, garbage.length)) delivered++;
+    assert.ok(delivered >= 14, `${delivered}`);
+    assert.equal(isAsked, false);
+    await asked;
+    assert.ok(streams.deliver(record, garbage, 0, garbage.length));
+    await host.close();
+  });
+
+  test(
+    `${name}: figures of the lane cross by memory, those of a dead thread are not shown`,
+    { skip },
+    async () => {
+      const { host, next, streams } = startHost(create);
+      const record = streamRecord();
+      await deliver(streams, record, initiation(1));
+      await next();
+      assert.equal(host.figures().handshakesInFlight, 0);
+      await eventually('it is known', () => host.figures().usesGso === true);
+      assert.equal(host.longestShort(), undefined);
+      // To nobody: there are no sockets.
+      const udp = new Uint8Array(ENDPOINT.size);
+      encodeEndpoint({ ...virtualEndpoint('fdae::1'), carrier: 0 }, udp, 0);
+      host.addPeer(7);
+      host.setEndpoint(7, udp);
+      host.sendHandshake(7, initiation(2));
+      await eventually('it is counted', () => host.figures().sendErrors.unreachable === 1);
+      // The event loop has not had its turn: these are on their way.
+      const flood = initiation(3);
+      for (let i = 0; i < 3; i++) streams.deliver(record, flood, 0, flood.length);
+      await Promise.resolve();
+      const end = systemClock.now() + 5_000;
+      while (host.figures().handshakesInFlight !== 3 && systemClock.now() < end);
+      assert.equal(host.figures().handshakesInFlight, 3);
+      for (let i = 0; i < 3; i++) assert.equal((await next())[0], 'handshake');
+      assert.equal(host.figures().handshakesInFlight, 0);
+      host.addAllowedIp(7, undefined as never, 8);
+      assert.equal((await next())[0], 'restarted');
+      assert.equal(host.figures().sendErrors.unreachable, 0);
+      await host.close();
+    },
+  );
+}
+
+// One thread of the two.
+const FATAL = {
+  out: (host: LaneHost) => host.sendTo(undefined as never, undefined as never),
+  in: (host: LaneHost) => host.setOnlyDestination(undefined as never),
+};
+
+for (const [direction, kill] of Object.entries(FATAL)) {
+  test(
+    `worker pair: of a thread that dies (${direction}) there is one report, and both lanes begin anew`,
+    { skip },
+    async () => {
+      const { host, next, streams } = startHost(createWorkerPair);
+      const record = streamRecord();
+      host.addPeer(7);
+      host.sendKeepalive(7);
+      assert.deepEqual(await next(), ['activity', 7, ACTIVITY.needsSession]);
+      await deliver(streams, record, initiation(1));
+      assert.deepEqual(await next(), ['handshake', initiation(1), record]);
+      const before = host.threads();
+      assert.equal(new Set(before).size, 2);
+
+      kill(host);
+      assert.equal((await next())[0], 'restarted');
+      // Neither knows the peer, whichever of them died.
+      host.sendKeepalive(7);
+      host.addPeer(8);
+      host.sendKeepalive(8);
+      assert.deepEqual(await next(), ['activity', 8, ACTIVITY.needsSession]);
+      await deliver(streams, record, initiation(2));
+      assert.deepEqual(await next(), ['handshake', initiation(2), record]);
+      assert.equal(new Set([...before, ...host.threads()]).size, 4);
+      await host.close();
+    },
+  );
+}
+
+test(
+  'worker pair: sockets asked for are in use by both threads, or by none that lives',
+  { skip },
+  async () => {
+    const { host, next } = startHost(createWorkerPair);
+    await host.useSockets(-1, -1);
+    FATAL.in(host);
+    const asked = host.useSockets(-1, -1);
     assert.equal((await next())[0], 'restarted');
-    assert.equal(host.figures().sendErrors.unreachable, 0);
+    await asked;
+    await host.useSockets(-1, -1);
+    await host.close();
     await host.close();
   },
 );

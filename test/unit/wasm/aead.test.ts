@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { createCipheriv } from 'node:crypto';
 import { test } from 'node:test';
-import { Arena, KERNEL_RESERVED } from '../../../src/core/arena.ts';
+import { Arena, KERNEL_RESERVED, KERNEL_SLOTS } from '../../../src/core/arena.ts';
 import { type Random, uniform } from '../../../src/core/random.ts';
 import { AEAD_FORGED, AEAD_OK, AeadBatch } from '../../../src/noise/aead.ts';
 import { WasmTransportAead } from '../../../src/noise/aead-wasm.ts';
-import { KERNEL_SLOTS, loadKernels } from '../../../src/wasm/kernels.ts';
+import { loadKernels } from '../../../src/wasm/kernels.ts';
 import { transportAeadContract } from '../../contracts/aead.ts';
 import { randomBytes, seededRandom } from '../../kit/random.ts';
 

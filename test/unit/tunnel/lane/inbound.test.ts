@@ -178,3 +178,26 @@ test('oversized: datagrams of 65,535 bytes of any type are dropped and counted',
   deliver(lanes, datagram);
   assert.equal(lanes.right.received().length, 1);
 });
+
+test('inbound: a keypair that it is told of while datagrams wait opens those very datagrams', async () => {
+  const pair = await lanePair();
+  const { left, right } = pair;
+  const mine = packet();
+  const datagrams = sealed(pair, [mine]);
+  right.tables.removeKeypair(22);
+  right.catchUp = () => {
+    right.tables.addKeypair({
+      peer: PEER,
+      index: 22,
+      remoteIndex: 11,
+      sendKey: new Uint8Array(32).fill(2),
+      receiveKey: new Uint8Array(32).fill(1),
+      isInitiator: false,
+      createdAtMs: left.now,
+    });
+  };
+  pair.network.intercept((datagram) => [datagram]);
+  deliver(pair, ...datagrams);
+  assert.deepEqual(right.received(), [mine]);
+  assert.deepEqual(right.counts(), {});
+});
