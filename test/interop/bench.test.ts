@@ -27,10 +27,10 @@ test(
     assert.equal(status, 0, stderr);
     const rows = (JSON.parse(stdout) as Result).results.tunnel;
     const of = (operation: string) => rows.filter((row) => row.operation === operation);
-    for (const operation of ['TCP, 1 stream', 'TCP, 1 stream back', 'TCP, 4 streams']) {
+    for (const operation of ['TCP, 1 stream', 'TCP, 1 stream back', 'TCP, 4 streams', 'TCP, both ways']) {
       assert.deepEqual(
         of(operation).map(({ backend }) => backend),
-        ['culvert-go', 'wireguard-go'],
+        ['culvert-go', 'culvert, 2 lanes', 'wireguard-go'],
       );
       assert.ok(
         of(operation).every(({ bytes = 0 }) => bytes > 100_000),

@@ -22,6 +22,8 @@ export interface Implementation {
   readonly name: string;
   /** Program and arguments in front of `-f INTERFACE`, as wireguard-go has it. */
   readonly command: readonly [string, ...string[]];
+  /** Beside what is in the environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export const ADDRESSES: readonly [Address, Address] = [
@@ -80,7 +82,7 @@ export class TunnelSite {
   }
 
   async #addSide(
-    { name, command: [program, ...args] }: Implementation,
+    { name, command: [program, ...args], env: own }: Implementation,
     side: 0 | 1,
     privateKey: PrivateKey,
     peer: PublicKey,
@@ -89,7 +91,7 @@ export class TunnelSite {
     const link = `cvb${process.pid.toString(36)}${side}`;
     const path = uapiPath(link);
     this.#sockets.push(path);
-    const env = { ...process.env, LOG_LEVEL: 'error' };
+    const env = { ...process.env, ...own, LOG_LEVEL: 'error' };
     const child = this.#wire.run(() => spawn(program, [...args, '-f', link], { stdio: 'ignore', env }));
     this.#children.push(child);
     const failed = once(child, 'exit').then(([code, signal]) => {

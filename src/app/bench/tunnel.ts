@@ -28,6 +28,7 @@ const TRANSFERS = [
   { operation: 'TCP, 1 stream', args: [] },
   { operation: 'TCP, 1 stream back', args: ['-R'] },
   { operation: 'TCP, 4 streams', args: ['-P', '4'] },
+  { operation: 'TCP, both ways', args: ['--bidir'] },
 ] as const;
 
 const PING = 'ping, idle';
@@ -72,6 +73,7 @@ function implementationsOf(peers: readonly string[]): Implementation[] {
   const original: Implementation = { name: 'wireguard-go', command: ['wireguard-go'] };
   return [
     { name: 'culvert-go', command: [process.execPath, own] },
+    { name: 'culvert, 2 lanes', command: [process.execPath, own], env: { CULVERT_LANES: '2' } },
     ...(hasProgram('wireguard-go') ? [original] : []),
     ...named,
   ];
@@ -117,9 +119,18 @@ function pingMs(namespace: NetworkNamespace): number {
   }
 }
 
+interface Received {
+  readonly bytes: number;
+  readonly seconds: number;
+}
+
 interface Iperf {
   readonly error?: string;
-  readonly end?: { readonly sum_received?: { readonly bytes: number; readonly seconds: number } };
+  readonly end?: {
+    readonly sum_received?: Received;
+    /** Of the other way, where there are two. */
+    readonly sum_received_bidir_reverse?: Received;
+  };
 }
 
 async function transfer(
@@ -135,7 +146,9 @@ async function transfer(
       const client = first.run(() => iperf(['-c', to, '-J', '-t', String(seconds), ...args]));
       const report = JSON.parse(await text(client.stdout ?? fail())) as Iperf;
       const received = report.end?.sum_received;
-      if (received && received.bytes > 0) return { bytes: received.bytes, ms: received.seconds * 1_000 };
+      const back = report.end?.sum_received_bidir_reverse?.bytes ?? 0;
+      if (received && received.bytes > 0)
+        return { bytes: received.bytes + back, ms: received.seconds * 1_000 };
       // The server may not listen yet.
       if (!/refused|unable to connect/i.test(report.error ?? ''))
         throw new AppError('io', `iperf3: ${report.error}`);
