@@ -25,8 +25,8 @@ export interface RuntimeOptions {
   /** An inherited TUN descriptor (WG_TUN_FD); opened by name otherwise. */
   readonly tunFd?: number;
   readonly mtu?: number;
-  /** That of the environment when absent. */
-  readonly tuning?: Tuning | undefined;
+  /** What counts before the environment. */
+  readonly tuning?: Partial<Tuning>;
   /** Datagrams may travel in streams, too: `RunningDevice.streams`. */
   readonly streams?: boolean;
   readonly policy?: LanePolicy;
@@ -74,7 +74,8 @@ const LANES: Readonly<Record<LaneThreads, Engine['lanes']>> = { 0: 'inline', 1: 
 
 /** Opens the TUN and starts. The device goes up and down with the interface. */
 export function startDevice(options: RuntimeOptions): RunningDevice {
-  const { logger, tuning = readTuning(process.env), policy = {} } = options;
+  const { logger, policy = {} } = options;
+  const tuning = { ...readTuning(process.env), ...options.tuning };
   const { threads, obstacle } = laneThreads(tuning, policy);
   if (obstacle !== undefined)
     logger.log('warn', 'lanes_not_as_wanted', { wanted: tuning.lanes, threads, reason: obstacle });

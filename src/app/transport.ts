@@ -67,7 +67,10 @@ export function laneThreads(
     return { threads: 0, ...(lanes === 'auto' ? {} : { obstacle: 'node:dgram is on the main thread' }) };
   if (lanes !== '2') return { threads: 1 };
   return bandwidth
-    ? { threads: 1, obstacle: 'a limit of bandwidth holds for both directions together' }
+    ? {
+        threads: 1,
+        obstacle: 'limits of bandwidth, which it has or may get, hold for both directions together',
+      }
     : { threads: 2 };
 }
 

@@ -5,6 +5,7 @@ import { linkName } from '../../link/agent-link.ts';
 import { isEndpoint } from '../../link/endpoints.ts';
 import type { Transport } from '../../link/transport-policy.ts';
 import { type Effective, placeOf } from '../config/effective.ts';
+import type { Tuning } from '../tuning.ts';
 import type { JoinTable } from './settings.ts';
 
 export interface ExposedService {
@@ -20,6 +21,8 @@ export interface JoinSettings {
   readonly transport: Transport;
   /** Streams in the tunnel, when the gateway lets us. */
   readonly streams: number;
+  /** How packets are moved (tuning.ts). */
+  readonly lanes: Tuning['lanes'];
   readonly stateDirectory: string;
   readonly uuid: string | undefined;
   readonly keyFile: string | undefined;
@@ -50,6 +53,7 @@ export function joinSettings(
     interfaceName: values.interface ?? linkName(transport === 'grpc' ? 'grpc' : 'udp'),
     transport,
     streams: values.streams,
+    lanes: values.lanes,
     stateDirectory: values.state,
     uuid: values.uuid,
     keyFile: values.keyFile,

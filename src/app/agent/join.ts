@@ -39,7 +39,10 @@ export async function joinGateway(options: JoinOptions): Promise<JoinedMachine> 
       mtu: OVERLAY_MTU,
       logger,
       zones: systemZones,
-      openDevice: (wanted) => (running = place.run(() => startDevice({ ...wanted, streams: true }))),
+      openDevice: (wanted) =>
+        (running = place.run(() =>
+          startDevice({ ...wanted, streams: true, tuning: { lanes: settings.lanes } }),
+        )),
       beforeStop: async () => machine?.leave(),
     });
   } catch (error) {

@@ -14,6 +14,7 @@ import { anyText, hidden, list, optional, setting, toggle, type ValuesOf } from 
 import { fileDocuments, gather, type Sources } from '../config/sources.ts';
 import { oneOf, wholeNumber } from '../flag-values.ts';
 import { readSecretFile } from '../secret-file.ts';
+import { TUNING_SETTINGS } from '../tuning-settings.ts';
 import { isInterfaceName } from '../wg-conf.ts';
 import { parseExposed, parseUuid } from './join-settings.ts';
 import {
@@ -212,6 +213,7 @@ export const JOIN_SETTINGS = {
     },
     anyText,
   ),
+  ...TUNING_SETTINGS,
   ...LOG_SETTINGS,
 };
 

@@ -5,6 +5,7 @@ import { AppError } from '../../core/errors.ts';
 import { silentLogger } from '../../core/log.ts';
 import { addLogFlags, cliLogger, type LogFlags } from '../cli-log.ts';
 import type { ReloadReport } from '../config/reload.ts';
+import { addSettings } from '../config/setting.ts';
 import { checkDroppable, dropTo, findUser } from '../drop-user.ts';
 import { detach, type Starter, takeStarter } from '../daemonize.ts';
 import { findConf, type FoundConf } from '../find-conf.ts';
@@ -20,14 +21,15 @@ import { type RuntimeOptions, startDevice } from '../runtime.ts';
 import { announce, serviceManager } from '../sd-notify.ts';
 import { serveDevice } from '../serve-device.ts';
 import { stopOnSignals } from '../signals.ts';
-import { readTuning } from '../tuning.ts';
+import { readTuningFlags, type TuningFlags, TUNING_SETTINGS } from '../tuning-settings.ts';
+import type { Tuning } from '../tuning.ts';
 import { UndoStore } from '../undo-store.ts';
 import { bringUp } from '../up.ts';
 import { upReload } from '../up-reload.ts';
 import type { WgConf } from '../wg-conf.ts';
 import { systemZones } from '../zones.ts';
 
-interface UpFlags extends LogFlags, MetricsFlags, PageFlag {
+interface UpFlags extends LogFlags, MetricsFlags, PageFlag, TuningFlags {
   readonly detach?: true;
   readonly runHooks?: true;
   readonly user?: string;
@@ -44,7 +46,7 @@ export function configureUp(command: Command): void {
     .option('--user <name>', 'become this user when the interface is up, with CAP_NET_ADMIN and nothing else')
     .option('--no-gso', 'send UDP datagrams one by one: for a network card that cannot segment them')
     .option('--no-gro', 'receive UDP datagrams one by one');
-  addLogFlags(addPageFlag(addMetricsFlags(command)))
+  addLogFlags(addPageFlag(addMetricsFlags(addSettings(command, TUNING_SETTINGS))))
     .addHelpText(
       'after',
       `
@@ -56,6 +58,7 @@ Examples:
   culvert up wg0 --no-gso         where a network card sends nothing or damaged datagrams
   culvert up wg0 --metrics 127.0.0.1:9586
   culvert up wg0 --http 9587      then "culvert page wg0" prints the address of its status page
+  culvert up wg0 --lanes 2        a thread for each direction; docs/PERFORMANCE.md says when
 
 "culvert reload wg0", and SIGHUP to a program without a terminal, apply what has changed in the file to peers, keys, port and mark,
 as "wg syncconf"; addresses, DNS, MTU, routes and hooks need "culvert down" and "up".
@@ -65,11 +68,13 @@ Environment: WG_LOG_FILE, WG_ENDPOINT_RESOLUTION_RETRIES, CULVERT_GSO, CULVERT_G
     .action(async (fileOrInterface: string, flags: UpFlags) => {
       const starter = takeStarter(process.env);
       const services = { metrics: readMetricsFlags(flags), page: readPageFlag(flags) };
+      const chosen = readTuningFlags(flags, process.env);
+      const tuning = { ...chosen, gso: chosen.gso && flags.gso, gro: chosen.gro && flags.gro };
       const found = findConf(fileOrInterface);
       for (const warning of found.warnings) if (!starter) warn(warning);
       if (flags.detach === true && !starter) return detach();
       try {
-        await run(found, () => findConf(fileOrInterface).conf, flags, services, starter);
+        await run(found, () => findConf(fileOrInterface).conf, { flags, services, tuning, starter });
       } catch (error) {
         if (!starter) throw error;
         starter.failed(reportError(error, 'culvert', process.env).text);
@@ -83,12 +88,17 @@ function warn(text: string): void {
   process.stderr.write(`culvert: warning: ${text}\n`);
 }
 
+interface UpOptions {
+  readonly flags: UpFlags;
+  readonly services: DeviceServices;
+  readonly tuning: Tuning;
+  readonly starter: Starter | undefined;
+}
+
 async function run(
   { interfaceName, conf, path }: FoundConf,
   readConf: () => WgConf,
-  flags: UpFlags,
-  services: DeviceServices,
-  starter: Starter | undefined,
+  { flags, services, tuning, starter }: UpOptions,
 ): Promise<void> {
   // A daemon's standard error is closed, so it logs to WG_LOG_FILE or not at all.
   const isMute = starter !== undefined && (process.env['WG_LOG_FILE'] ?? '') === '';
@@ -98,8 +108,6 @@ async function run(
   // Before anything is started that could take it for its own.
   const service = serviceManager(process.env);
   const say = (text: string) => (starter ? starter.note(`culvert: warning: ${text}\n`) : warn(text));
-  const chosen = readTuning(process.env);
-  const tuning = { ...chosen, gso: chosen.gso && flags.gso, gro: chosen.gro && flags.gro };
   const start = (options: RuntimeOptions) => startDevice({ ...options, tuning });
   const resolver: Resolver = {
     lookup: async (host) => (await lookup(host)).address,

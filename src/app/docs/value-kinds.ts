@@ -1,4 +1,5 @@
 import { SHOW_FIELDS } from '../show.ts';
+import { TUNING_VARIABLES } from '../tuning.ts';
 
 /** What a shell can offer for a value, by the name that the command table gives it. */
 export type ValueKind =
@@ -16,6 +17,7 @@ const WORDS: Readonly<Record<string, readonly string[]>> = {
   shell: ['bash', 'zsh', 'fish'],
   when: ['auto', 'on', 'off'],
   family: ['mindflavor'],
+  lanes: TUNING_VARIABLES.CULVERT_LANES,
   choice: ['on', 'off', 'auto'],
   address: ['127.0.0.1:9586'],
   'what...': ['crypto', 'handshake', 'lane', 'grpc', 'tunnel'],

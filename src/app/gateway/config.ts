@@ -10,6 +10,7 @@ import { formatListen, type ListenAddress } from '../flag-values.ts';
 import type { ListenAddress as HttpAddress } from '../http/listen-address.ts';
 import type { MetricsAddress } from '../metrics/device-server.ts';
 import { guardedAddress } from '../metrics/metrics-options.ts';
+import type { Tuning } from '../tuning.ts';
 import type { ServeTable, ServeValues } from './settings.ts';
 
 /** Ports on the overlay address; undefined: off. */
@@ -51,7 +52,12 @@ export interface GatewayConfig {
 /** A site that comes back after a power failure calls from one address. */
 const BURST_SECONDS = 10;
 
-export type ServeConfig = GatewayConfig & ReportConfig & PageConfig;
+export interface LaneConfig {
+  /** How packets are moved (tuning.ts). */
+  readonly lanes: Tuning['lanes'];
+}
+
+export type ServeConfig = GatewayConfig & ReportConfig & PageConfig & LaneConfig;
 
 /**
  * Where a setting was set, for errors: `--listen`, `config.yaml:7: listen`. `ownAddress` is asked for the address under
@@ -107,6 +113,7 @@ export function gatewayConfig(
     logPort,
     http: values.http,
     httpTokenFile: values.httpTokenFile,
+    lanes: values.lanes,
   });
 }
 

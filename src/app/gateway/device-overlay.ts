@@ -14,6 +14,7 @@ import { deviceView } from '../api/datapath-view.ts';
 import { deviceMetrics } from '../metrics/device-metrics.ts';
 import { linkIndex, withRoutes } from '../routes.ts';
 import { type RunningDevice, startDevice } from '../runtime.ts';
+import type { Tuning } from '../tuning.ts';
 import { version } from '../version.ts';
 import type { Overlay } from './overlay.ts';
 
@@ -23,17 +24,20 @@ export interface DeviceOverlayOptions {
   readonly port: number;
   readonly bandwidth: BandwidthLimits | undefined;
   readonly privateKey: PrivateKey;
+  /** That of the environment when absent. */
+  readonly lanes?: Tuning['lanes'];
   readonly logger: Logger;
 }
 
 /** Makes the interface with its address and opens the port. Throws AppError, and then nothing is left. */
 export async function openDeviceOverlay(options: DeviceOverlayOptions): Promise<Overlay> {
-  const { interfaceName, port, bandwidth, privateKey, logger } = options;
+  const { interfaceName, port, bandwidth = {}, privateKey, lanes, logger } = options;
   const running = startDevice({
     name: interfaceName,
     mtu: OVERLAY_MTU,
     streams: true,
-    policy: { onlyDestination: SERVER_ADDRESS, ...(bandwidth === undefined ? {} : { bandwidth }) },
+    ...(lanes === undefined ? {} : { tuning: { lanes } }),
+    policy: { onlyDestination: SERVER_ADDRESS, bandwidth },
     logger,
   });
   try {

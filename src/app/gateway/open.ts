@@ -35,7 +35,7 @@ export async function openGateway(options: OpenOptions): Promise<RunningGateway>
   const http = httpPart(config, stateDirectory);
   const isInMemory = overlay === 'memory';
   const { store, journal } = await openState(stateDirectory, logger);
-  const { interfaceName, wireGuardPort: port, bandwidth } = config;
+  const { interfaceName, wireGuardPort: port, bandwidth, lanes } = config;
   return startGateway({
     config,
     store,
@@ -43,7 +43,7 @@ export async function openGateway(options: OpenOptions): Promise<RunningGateway>
     openOverlay: (privateKey) =>
       isInMemory
         ? openMemoryOverlay({ port, privateKey, logger })
-        : openDeviceOverlay({ interfaceName, port, bandwidth, privateKey, logger }),
+        : openDeviceOverlay({ interfaceName, port, bandwidth, lanes, privateKey, logger }),
     openReports: journalReports(isInMemory ? { eventPort: undefined, logPort: undefined } : config),
     adminSocket: adminSocketPath(stateDirectory),
     relay: relay && new RelayServer({ ...relay, clock: systemClock, logger }),

@@ -11,6 +11,7 @@ import { anyText, hidden, list, optional, setting, toggle, type ValuesOf } from 
 import { fileDocuments, gather, missingDocument, type Sources } from '../config/sources.ts';
 import { listenAddress, oneOf, portOrNone, wholeNumber } from '../flag-values.ts';
 import { type ListenAddress as HttpAddress, parseListenAddress } from '../http/listen-address.ts';
+import { TUNING_SETTINGS } from '../tuning-settings.ts';
 
 export const SERVE_KIND = 'CulvertServeConfig';
 
@@ -270,6 +271,7 @@ export const SERVE_SETTINGS = {
     },
     (place, text) => ({ text, target: parseRelayTarget(text, place) }),
   ),
+  ...TUNING_SETTINGS,
   ...LOG_SETTINGS,
 };
 

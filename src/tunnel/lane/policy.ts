@@ -5,5 +5,6 @@ import type { BandwidthLimits } from './bandwidth.ts';
 export interface LanePolicy {
   /** IPv6: decrypted packets for any other destination are dropped. */
   readonly onlyDestination?: Address;
+  /** Empty: there are none, and there may be some later (`LaneCommands.setBandwidth`). */
   readonly bandwidth?: BandwidthLimits;
 }
