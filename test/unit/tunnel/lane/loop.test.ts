@@ -170,8 +170,8 @@ test('loop: a lane that is never idle reports activity that is 100 ms old', { sk
 });
 
 test('loop: that a session is needed is reported at once', { skip }, (t) => {
-  const { loop, reports, tun } = startLoop(t);
+  const { loop, clock, reports, tun } = startLoop(t);
   tun.say(packet());
   loop.turn(true);
-  assert.deepEqual(reports, [['activity', PEER, ACTIVITY.needsSession]]);
+  assert.deepEqual(reports, [['activity', PEER, ACTIVITY.needsSession, clock.now()]]);
 });
