@@ -107,14 +107,14 @@ export class RingBridge implements StreamBridge {
    * A new lane has laid out rings at this arena offset, or two lanes each one pair of them, of which each uses one;
    * undefined: the lane has gone, and with it what is in them.
    */
-  use(at: number | undefined, toStreamsAt: number | undefined = at): void {
+  use(at: number | undefined, toStreamsAt?: number): void {
     const { arena } = this.#options;
     this.#rings =
-      at === undefined || toStreamsAt === undefined
+      at === undefined
         ? undefined
         : {
             toLane: streamRings(arena, at).toLane,
-            toStreams: streamRings(arena, toStreamsAt).toStreams,
+            toStreams: streamRings(arena, toStreamsAt ?? at).toStreams,
           };
     this.turn();
   }

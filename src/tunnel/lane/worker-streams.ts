@@ -38,7 +38,9 @@ export class WorkerStreams {
       this.#wakeLane = wake;
     }
     if (direction !== 'in') this.#toStreams = ringsAt;
-    this.bridge.use(this.#toLane, this.#toStreams);
+    // Not before both are there: a ring that is taken into use twice would begin anew for one side only.
+    if (this.#toLane !== undefined && this.#toStreams !== undefined)
+      this.bridge.use(this.#toLane, this.#toStreams);
   }
 
   /** A worker has ended, and with it what is in the rings. */
