@@ -3,6 +3,7 @@
  * of data stands beside the rate: it says the same on a machine where others compute, too.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -145,6 +146,7 @@ async function transfer(
   const [first, second] = site.inner;
   const to = formatAddress(ADDRESSES[1]);
   const server = second.run(() => iperf(['-s', '-1', '-B', to]));
+  const ended = once(server, 'exit');
   try {
     for (let attempt = 0; attempt < CONNECT_ATTEMPTS; attempt++) {
       const client = first.run(() => iperf(['-c', to, '-J', '-t', String(seconds), ...args]));
@@ -161,6 +163,8 @@ async function transfer(
     throw new AppError('io', 'iperf3: the server does not listen');
   } finally {
     server.kill();
+    // The next one wants the same port.
+    await ended;
   }
 }
 
