@@ -13,6 +13,7 @@ test('without flags UDP comes first, on the interface that Talos would have', ()
     interfaceName: 'siderolink',
     transport: 'auto',
     streams: 2,
+    lanes: 'auto',
     stateDirectory: '/var/lib/culvert/agent',
     uuid: undefined,
     keyFile: undefined,
