@@ -17,6 +17,9 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   'handshake messages on their way from a lane thread': [
     'tunnel/lane/worker-protocol.ts MAX_HANDSHAKES_IN_FLIGHT',
   ],
+  'confirmations and endpoints on their way from inbound to outbound, with two lanes': [
+    'tunnel/lane/lane-news.ts CAPACITY',
+  ],
   'cookie replies to one source': [
     'tunnel/rate-limiter.ts INITIATIONS_PER_SECOND',
     'tunnel/rate-limiter.ts INITIATIONS_BURST',
