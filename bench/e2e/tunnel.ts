@@ -79,11 +79,11 @@ export async function benchTunnel(
   };
   say(describeHeader());
   await run('veth, no tunnel', (measure) => measureAll(measure, { v4: '10.99.0.2', v6: 'fd99::2' }));
-  for (const implementation of implementations(options.peers)) {
-    await run(implementation.name, async (measure) => {
+  for (const { name, implementation, env } of contenders(options.peers)) {
+    await run(name, async (measure) => {
       const pair = await startPair(
-        { implementation, namespace: measure.one },
-        { implementation, namespace: measure.two },
+        { implementation, namespace: measure.one, env },
+        { implementation, namespace: measure.two, env },
       );
       aim(pair.one, pair.two, '10.99.0.2');
       const pids: Pids = [pair.one.process.pid(), pair.two.process.pid()];
@@ -95,12 +95,36 @@ export async function benchTunnel(
   return results;
 }
 
-function implementations(extra: readonly string[]): Implementation[] {
-  const named = extra.map((text) => {
+interface Contender {
+  readonly name: string;
+  readonly implementation: Implementation;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Other ways of moving packets than the one that is chosen by itself. */
+const MODES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  'two lanes': { CULVERT_LANES: '2' },
+  'no lane thread': { CULVERT_LANES: 'inline' },
+  'node:dgram': { CULVERT_BIND: 'dgram' },
+};
+
+function contenders(extra: readonly string[]): Contender[] {
+  const own = implementationUnderTest();
+  const modes = Object.entries(MODES).map(([mode, env]) => ({
+    name: `${own.name}, ${mode}`,
+    implementation: own,
+    env,
+  }));
+  const others = extra.map((text) => {
     const [name = text, path = text] = text.split('=');
     return { name, path };
   });
-  return [implementationUnderTest(), WIREGUARD_GO, ...named];
+  const plain = [own, WIREGUARD_GO, ...others].map((each) => ({
+    name: each.name,
+    implementation: each,
+    env: {},
+  }));
+  return [...plain, ...modes];
 }
 
 interface Measure {
@@ -213,13 +237,13 @@ async function pingMs(measure: Measure, address: string, count: number): Promise
 const COLUMNS = ['TCP 1', 'TCP 1 R', 'TCP 4', 'TCP 1 v6', 'UDP', 'lost %', 'ping', 'ping load'];
 
 function describeHeader(): string {
-  return `${'Gbit/s, ms'.padEnd(24)}${COLUMNS.map((column) => column.padStart(10)).join('')}`;
+  return `${'Gbit/s, ms'.padEnd(28)}${COLUMNS.map((column) => column.padStart(10)).join('')}`;
 }
 
 function describe(result: TunnelResult): string {
   const { tcp1, tcp1Reverse, tcp4, tcp1v6, udp, ping } = result;
   const figures = [tcp1, tcp1Reverse, tcp4, tcp1v6, udp.gbits, udp.lostPercent, ping.idle, ping.underLoad];
-  const line = `${result.name.padEnd(24)}${figures.map((figure) => figure.toFixed(2).padStart(10)).join('')}`;
+  const line = `${result.name.padEnd(28)}${figures.map((figure) => figure.toFixed(2).padStart(10)).join('')}`;
   const losses = result.udpLoss.map(
     ({ bytes, offeredMbits, lostPercent }) =>
       `${offeredMbits} Mbit/s of ${bytes} B: ${lostPercent.toFixed(1)} %`,
