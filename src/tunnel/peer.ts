@@ -193,8 +193,11 @@ export class Peer implements TimerActions {
   }
 
   roamed(record: Uint8Array): void {
+    const before = this.#endpoint && formatEndpoint(this.#endpoint);
     this.#endpoint = decodeEndpoint(record, 0);
-    if (this.#endpoint) this.#logger.log('debug', 'roamed', { endpoint: formatEndpoint(this.#endpoint) });
+    const endpoint = this.#endpoint && formatEndpoint(this.#endpoint);
+    // Else only the address of ours that it speaks to is another.
+    if (endpoint !== before) this.#logger.log('debug', 'roamed', { endpoint });
   }
 
   // Handshakes.

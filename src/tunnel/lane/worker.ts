@@ -1,6 +1,6 @@
 /**
- * A thread that runs both lanes, or one of them. Commands come by message port and an eventfd, events go by message port; counters lie
- * in the shared arena.
+ * A thread that runs both lanes, or one of them. Commands come by message port and an eventfd, events go by message
+ * port; counters lie in the shared arena.
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Arena } from '../../core/arena.ts';
