@@ -1,4 +1,6 @@
 /** A device with its UAPI socket: what every program that runs an interface has in common. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AppError } from '../core/errors.ts';
 import type { Logger } from '../core/log.ts';
 import type { Configurable } from '../tunnel/config.ts';
 import type { Zones } from '../tunnel/uapi-change.ts';
@@ -38,6 +40,8 @@ export interface ServeOptions extends OpenDeviceOptions {
   /** An inherited listening socket (WG_UAPI_FD). */
   readonly uapiFd?: number;
   readonly uapiDirectory?: string;
+  /** Resolves after so many milliseconds. */
+  readonly pause?: (ms: number) => Promise<unknown>;
   /** Runs before the device is closed by `stop`, a signal or the removal of the socket; then it still works. */
   readonly beforeStop?: (device: Configurable) => Promise<void>;
 }
@@ -53,6 +57,10 @@ export interface ServedDevice {
   abort(reason: string): Promise<void>;
 }
 
+/** A device that is ending has given up its interface, but for a moment longer it may have the socket of that name. */
+const TAKE_OVER_MS = 3_000;
+const TAKE_OVER_STEP_MS = 50;
+
 /**
  * Opens the device and its UAPI socket. Whatever ends one of them (the interface deleted, the socket file deleted, a
  * fatal error, `stop`) ends both. Nothing is left behind when it throws.
@@ -63,7 +71,7 @@ export async function serveDevice(options: ServeOptions): Promise<ServedDevice> 
   const path = uapiPath(opened.name, uapiDirectory);
   let socket: UapiSocket;
   try {
-    socket = await (uapiFd === undefined ? openUapiSocket(path) : inheritUapiSocket(path, uapiFd));
+    socket = await (uapiFd === undefined ? takeOver(path, options.pause) : inheritUapiSocket(path, uapiFd));
   } catch (error) {
     await opened.close('the UAPI socket cannot be opened');
     throw error;
@@ -90,4 +98,16 @@ export async function serveDevice(options: ServeOptions): Promise<ServedDevice> 
     return reason;
   });
   return { name: opened.name, device: opened.device, ended, stop, abort: (reason) => opened.close(reason) };
+}
+
+async function takeOver(path: string, pause: (ms: number) => Promise<unknown> = sleep): Promise<UapiSocket> {
+  for (let waitedMs = 0; ; waitedMs += TAKE_OVER_STEP_MS) {
+    try {
+      return await openUapiSocket(path);
+    } catch (error) {
+      const isLate = waitedMs >= TAKE_OVER_MS;
+      if (!(error instanceof AppError) || error.code !== 'in_use' || isLate) throw error;
+    }
+    await pause(TAKE_OVER_STEP_MS);
+  }
 }

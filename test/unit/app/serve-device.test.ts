@@ -72,11 +72,34 @@ test('a socket that is in use closes the device and harms the other one not', as
       zones: fakeZones,
       logger: silentLogger,
       uapiDirectory: directory,
+      pause: () => Promise.resolve(),
     }),
     (error) => error instanceof AppError && error.code === 'in_use',
   );
   assert.ok(second.reason !== undefined);
   await getDevice('wg0', directory);
+});
+
+test('a device that is ending has its socket a moment longer: the next one of its name waits for that', async (t) => {
+  const { directory, serve } = setting(t);
+  const first = await serve();
+  const waited: number[] = [];
+  const second = await serveDevice({
+    name: 'wg0',
+    openDevice: () => new FakeOpenedDevice({ name: 'wg0' }),
+    zones: fakeZones,
+    logger: silentLogger,
+    uapiDirectory: directory,
+    pause: async (ms) => {
+      waited.push(ms);
+      if (waited.length < 3) return;
+      await first.stop('the interface was deleted');
+      await first.ended;
+    },
+  });
+  assert.equal(waited.length, 3);
+  await getDevice('wg0', directory);
+  await second.stop('enough');
 });
 
 test('a device is announced once its name is its own; when that fails nothing is left', async (t) => {
@@ -95,6 +118,7 @@ test('a device is announced once its name is its own; when that fails nothing is
       zones: fakeZones,
       logger: silentLogger,
       uapiDirectory: directory,
+      pause: () => Promise.resolve(),
     }),
     { code: 'in_use' },
   );
