@@ -78,7 +78,10 @@ export class LaneLoop {
   readonly #u32: Uint32Array;
   readonly #clock: Clock;
   readonly #datagrams: LinuxDatagrams;
-  readonly #direction: Direction;
+  /** Truths and no names: a name that came from another thread is not of the kind that code rehearsed with. */
+  readonly #isAlone: boolean;
+  readonly #movesOut: boolean;
+  readonly #movesIn: boolean;
   /** Inbound only. */
   readonly #hasStreams: boolean;
   #sockets: readonly [number, number] = [-1, -1];
@@ -95,7 +98,7 @@ export class LaneLoop {
   readonly #spin = new Spin();
   #raisedHandshakes = 0;
   #events: EventMessage[] = [];
-  /** Something in `#events` should not wait. */
+  /** Something in `#events` should not wait any longer than for this turn. */
   #isUrgent = false;
   /** When the oldest event in `#events` came; NONE while there is none. */
   #oldestEventMs = NONE;
@@ -103,7 +106,9 @@ export class LaneLoop {
   constructor(options: LaneLoopOptions) {
     const { arena, aead, clock, tun, datagrams, streams, policy, catchUp } = options;
     const { direction = 'both', news } = options;
-    this.#direction = direction;
+    this.#isAlone = direction === 'both';
+    this.#movesOut = direction !== 'in';
+    this.#movesIn = direction !== 'out';
     this.#tunFd = options.tunFd;
     this.#wakeFd = options.wakeFd;
     this.#takeMessages = options.takeMessages;
@@ -111,7 +116,7 @@ export class LaneLoop {
     this.#u32 = arena.u32;
     this.#clock = clock;
     this.#datagrams = datagrams;
-    this.#hasStreams = streams !== undefined && direction !== 'out';
+    this.#hasStreams = streams !== undefined && this.#movesIn;
     this.takenAt = arena.alloc(4);
     this.lane = new Lane({
       arena,
@@ -155,7 +160,7 @@ export class LaneLoop {
     const age = hasEvents ? this.#clock.now() - this.#oldestEventMs : 0;
     const patience = hasEvents ? Math.max(0, Math.trunc(ACTIVITY_INTERVAL_MS - age)) : FOR_EVER;
     const ready = isBusy ? poll.wait(0) : this.#answers(poll) || poll.wait(patience);
-    if (hasEvents && ((ready === 0 && !isBusy) || age >= MAX_ACTIVITY_AGE_MS)) this.#report();
+    if (hasEvents && ((ready === 0 && !isBusy) || age >= MAX_ACTIVITY_AGE_MS)) this.#isUrgent = true;
     if (poll.ready(WAKE) !== 0) {
       this.#takeMessages();
       // Handshakes are sent by command.
@@ -195,7 +200,7 @@ export class LaneLoop {
     if (this.#isTunFull || moved > 0 || poll.ready(TUN) !== 0) {
       const packets = this.#outbound();
       // Of two lanes the other one would see the answer.
-      this.#isAnswerDue = packets === 1 && moved === 0 && this.#direction === 'both';
+      this.#isAnswerDue = packets === 1 && moved === 0 && this.#isAlone;
     }
   }
 
@@ -235,12 +240,12 @@ export class LaneLoop {
   }
 
   get #readsTun(): boolean {
-    return this.#isUp && !this.#isTunGone && this.#direction !== 'in';
+    return this.#isUp && !this.#isTunGone && this.#movesOut;
   }
 
   #pollSet(): PollSet {
     const tun = this.#readsTun ? this.#tunFd : -1;
-    const sockets = this.#direction === 'out' ? [-1, -1] : this.#sockets;
+    const sockets = this.#movesIn ? this.#sockets : [-1, -1];
     const fds = [this.#wakeFd, tun, ...sockets];
     return new PollSet(fds.map((fd) => ({ fd, events: POLLIN })));
   }
