@@ -69,7 +69,7 @@ export interface LaneLoopOptions {
 
 export class LaneLoop {
   readonly lane: Lane;
-  /** Arena offset at which the control thread counts the handshake messages that it has taken; we count the raised ones. */
+  /** Arena offset at which the control thread counts the handshake messages that it has taken; a gauge has the raised ones. */
   readonly takenAt: number;
   readonly #tunFd: number;
   readonly #wakeFd: number;
@@ -96,7 +96,6 @@ export class LaneLoop {
   /** The last turn sent one packet and had nothing else to do. */
   #isAnswerDue = false;
   readonly #spin = new Spin();
-  #raisedHandshakes = 0;
   #events: EventMessage[] = [];
   /** Something in `#events` should not wait any longer than for this turn. */
   #isUrgent = false;
@@ -217,13 +216,14 @@ export class LaneLoop {
 
   #collect(event: EventMessage): void {
     if (event[0] === 'handshake') {
-      const inFlight = (this.#raisedHandshakes - Atomics.load(this.#u32, this.takenAt / 4)) >>> 0;
+      const { gauges } = this.lane;
+      const raised = gauges.get(GAUGE.raisedHandshakes);
+      const inFlight = (raised - Atomics.load(this.#u32, this.takenAt / 4)) >>> 0;
       if (inFlight >= MAX_HANDSHAKES_IN_FLIGHT) {
         this.lane.countDrop(DROP.handshake_queue_full);
         return;
       }
-      this.#raisedHandshakes = (this.#raisedHandshakes + 1) >>> 0;
-      this.lane.gauges.set(GAUGE.raisedHandshakes, this.#raisedHandshakes);
+      gauges.set(GAUGE.raisedHandshakes, raised + 1);
     }
     if (this.#events.push(event) === 1) this.#oldestEventMs = this.#clock.now();
     if (event[0] !== 'activity' || (event[2] & URGENT_ACTIVITY) !== 0) this.#isUrgent = true;
