@@ -7,11 +7,10 @@ import { LINK_DOCUMENT_KEYS, linkDocuments } from '../../link/siderolink-config.
 import { MAX_LANES } from '../../link/stream-table.ts';
 import type { Transport } from '../../link/transport-policy.ts';
 import { LOG_SETTINGS } from '../cli-log.ts';
-import { type Effective, readSettings } from '../config/effective.ts';
-import { exposedSecret } from '../config/exposed.ts';
+import type { Effective } from '../config/effective.ts';
 import { secretOf } from '../config/secret.ts';
 import { anyText, hidden, list, optional, setting, toggle, type ValuesOf } from '../config/setting.ts';
-import { fileDocuments, gather, type Sources } from '../config/sources.ts';
+import { type CommandSettings, readSources, type Sources } from '../config/sources.ts';
 import { oneOf, wholeNumber } from '../flag-values.ts';
 import { readSecretFile } from '../secret-file.ts';
 import { TUNING_SETTINGS } from '../tuning-settings.ts';
@@ -226,16 +225,16 @@ export interface JoinOrder {
   readonly inputs: JoinInputs;
 }
 
-/** Throws AppError: what is wrong first. `warn` hears of a file that others should not read. */
+export const JOIN: CommandSettings<JoinTable> = {
+  command: 'join',
+  kind: JOIN_KIND,
+  table: JOIN_SETTINGS,
+  others: LINK_DOCUMENT_KEYS,
+};
+
+/** What is told now: `readSources`. */
 export function readJoinOrder(sources: Sources, warn?: (text: string) => void): JoinOrder {
-  const file = sources.file();
-  const documents = fileDocuments(file, {
-    [JOIN_KIND]: Object.keys(JOIN_SETTINGS),
-    ...LINK_DOCUMENT_KEYS,
-  });
-  const exposed = file && exposedSecret(file.path, documents, { [JOIN_KIND]: JOIN_SETTINGS });
-  if (exposed !== undefined) warn?.(exposed);
-  const settings = readSettings(JOIN_SETTINGS, gather(sources, JOIN_SETTINGS, documents, JOIN_KIND));
+  const { settings, documents, file } = readSources(sources, JOIN, warn);
   return joinOrder(settings, documents, file?.path ?? '');
 }
 

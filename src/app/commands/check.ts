@@ -41,6 +41,7 @@ async function checkYaml(text: string, name: string, isJson: boolean): Promise<b
   if (isJson) {
     printJson(check);
   } else {
+    for (const warning of check.warnings) report(`warning: ${warning}`, undefined);
     for (const { message, hint } of check.problems) report(message, hint);
     process.stdout.write(formatConfigCheck(check));
   }

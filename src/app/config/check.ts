@@ -3,7 +3,14 @@ import { AppError } from '../../core/errors.ts';
 import { type ConfigDocument, readDocuments } from '../../link/config-documents.ts';
 import { redactLinkSecrets } from '../../link/siderolink-config.ts';
 import { checkSettings, type Effective, shown } from './effective.ts';
-import { documentOf, type Environment, givenByDocument, givenByEnvironment, mergeGivens } from './given.ts';
+import {
+  documentOf,
+  type Environment,
+  givenByDocument,
+  givenByEnvironment,
+  mergeGivens,
+  unknownVariables,
+} from './given.ts';
 import { type ConfigKind, JOIN_CONFIG, SERVE_CONFIG } from './kinds.ts';
 import type { SettingTable } from './setting.ts';
 import { formatEntry } from './yaml-text.ts';
@@ -12,6 +19,7 @@ import { formatEntry } from './yaml-text.ts';
 export interface ConfigCheck {
   readonly file: string;
   readonly problems: readonly { readonly message: string; readonly hint?: string }[];
+  readonly warnings: readonly string[];
   /** What is in effect; empty when there are problems. */
   readonly documents: readonly ShownDocument[];
 }
@@ -56,6 +64,7 @@ export function checkConfig(text: string, name: string, env: Environment): Confi
         ...(hint === undefined ? {} : { hint }),
       }),
     ),
+    warnings: checker.warnings,
     documents: checker.problems.length > 0 ? [] : shownDocuments,
   };
 }
@@ -65,6 +74,7 @@ class Checker {
   readonly #name: string;
   readonly #env: Environment;
   readonly problems: AppError[];
+  readonly warnings: string[] = [];
 
   constructor(documents: readonly ConfigDocument[], name: string, env: Environment, problems: AppError[]) {
     this.#documents = documents;
@@ -77,6 +87,7 @@ class Checker {
     const others = this.#documents.filter((document) => Object.hasOwn(kind.others, document.kind));
     const own = this.#attempt(() => documentOf(this.#documents, kind.kind));
     if (!own && others.length === 0) return [];
+    this.warnings.push(...unknownVariables(this.#env, kind.table, kind.command));
     const givens = mergeGivens(
       givenByEnvironment(this.#env, kind.table),
       own ? givenByDocument(own) : new Map(),

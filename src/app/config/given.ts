@@ -1,6 +1,6 @@
 /** What a command is told, by flags, environment and file: which of them says what, and where. */
 import type { Command } from 'commander';
-import { configError } from '../../core/errors.ts';
+import { configError, nearest } from '../../core/errors.ts';
 import type { ConfigDocument } from '../../link/config-documents.ts';
 import { flagName, type SettingTable } from './setting.ts';
 
@@ -33,6 +33,22 @@ export function givenByEnvironment(env: Environment, table: SettingTable): Given
     const items = text.split(',').map((item) => item.trim());
     return { texts: form === 'list' ? items.filter((item) => item !== '') : [text], place: name };
   });
+}
+
+/**
+ * A sentence for each variable that begins as those of `culvert COMMAND` do and is none of them. No error: a cluster may
+ * set some that only look like ours (`CULVERT_SERVE_PORT` for a service of that name).
+ */
+export function unknownVariables(env: Environment, table: SettingTable, command: string): string[] {
+  const prefix = `CULVERT_${command.toUpperCase()}_`;
+  const known = Object.values(table).map(({ env: name }) => name);
+  return Object.keys(env)
+    .filter((name) => name.startsWith(prefix) && !known.includes(name))
+    .sort()
+    .map((name) => {
+      const near = nearest(name, known);
+      return `${name}: no such setting${near === undefined ? '' : `, did you mean ${near}?`}`;
+    });
 }
 
 export function givenByDocument({ entries }: ConfigDocument): Givens {

@@ -1,30 +1,21 @@
 /** Every kind of document that this program has of its own. */
 import type { ConfigDocument } from '../../link/config-documents.ts';
-import { LINK_DOCUMENT_KEYS } from '../../link/siderolink-config.ts';
 import { joinSettings } from '../agent/join-settings.ts';
-import { JOIN_KIND, JOIN_SETTINGS, joinOrder, type JoinTable } from '../agent/settings.ts';
+import { JOIN, joinOrder, type JoinTable } from '../agent/settings.ts';
 import { firstToken, gatewayConfig } from '../gateway/config.ts';
 import { ownAddress } from '../gateway/own-address.ts';
-import { SERVE_KIND, SERVE_SETTINGS, type ServeTable } from '../gateway/settings.ts';
+import { SERVE, type ServeTable } from '../gateway/settings.ts';
 import type { Effective } from './effective.ts';
 import type { SettingTable } from './setting.ts';
+import type { CommandSettings } from './sources.ts';
 
-export interface ConfigKind<Table extends SettingTable = SettingTable> {
-  readonly kind: string;
-  /** `culvert COMMAND` is told by it. */
-  readonly command: string;
-  readonly table: Table;
-  /** Kinds of Talos that say something to the command, too, and their keys. */
-  readonly others: Readonly<Record<string, readonly string[]>>;
+export interface ConfigKind<Table extends SettingTable = SettingTable> extends CommandSettings<Table> {
   /** Throws AppError when settings that are right each for itself do not go together. */
   readonly check: (effective: Effective<Table>, documents: readonly ConfigDocument[], path: string) => void;
 }
 
 export const SERVE_CONFIG: ConfigKind<ServeTable> = {
-  kind: SERVE_KIND,
-  command: 'serve',
-  table: SERVE_SETTINGS,
-  others: {},
+  ...SERVE,
   check: (effective) => {
     gatewayConfig(effective, ownAddress);
     firstToken(effective);
@@ -32,10 +23,7 @@ export const SERVE_CONFIG: ConfigKind<ServeTable> = {
 };
 
 export const JOIN_CONFIG: ConfigKind<JoinTable> = {
-  kind: JOIN_KIND,
-  command: 'join',
-  table: JOIN_SETTINGS,
-  others: LINK_DOCUMENT_KEYS,
+  ...JOIN,
   check: (effective, documents, path) => {
     const isGatewayNamed =
       effective.values.url !== undefined || documents.some(({ kind }) => kind === 'SideroLinkConfig');

@@ -5,10 +5,9 @@ import { isEndpoint } from '../../link/endpoints.ts';
 import type { JoinMode } from '../../link/provision-context.ts';
 import { parseRelayTarget } from '../../link/relay-server.ts';
 import { LOG_SETTINGS } from '../cli-log.ts';
-import { type Effective, readSettings } from '../config/effective.ts';
-import { exposedSecret } from '../config/exposed.ts';
+import type { Effective } from '../config/effective.ts';
 import { anyText, hidden, list, optional, setting, toggle, type ValuesOf } from '../config/setting.ts';
-import { fileDocuments, gather, missingDocument, type Sources } from '../config/sources.ts';
+import { type CommandSettings, readSources, type Sources } from '../config/sources.ts';
 import { listenAddress, oneOf, portOrNone, wholeNumber } from '../flag-values.ts';
 import { type ListenAddress as HttpAddress, parseListenAddress } from '../http/listen-address.ts';
 import { TUNING_SETTINGS } from '../tuning-settings.ts';
@@ -275,14 +274,16 @@ export const SERVE_SETTINGS = {
   ...LOG_SETTINGS,
 };
 
-/** What is told now. Throws AppError: what is wrong first. `warn` hears of a file that others should not read. */
+export const SERVE: CommandSettings<ServeTable> = {
+  command: 'serve',
+  kind: SERVE_KIND,
+  table: SERVE_SETTINGS,
+  others: {},
+};
+
+/** What is told now: `readSources`. */
 export function readServeSettings(sources: Sources, warn?: (text: string) => void): Effective<ServeTable> {
-  const file = sources.file();
-  const documents = fileDocuments(file, { [SERVE_KIND]: Object.keys(SERVE_SETTINGS) });
-  if (file?.isNamed && documents.length === 0) throw missingDocument(file, SERVE_KIND);
-  const exposed = file && exposedSecret(file.path, documents, { [SERVE_KIND]: SERVE_SETTINGS });
-  if (exposed !== undefined) warn?.(exposed);
-  return readSettings(SERVE_SETTINGS, gather(sources, SERVE_SETTINGS, documents, SERVE_KIND));
+  return readSources(sources, SERVE, warn).settings;
 }
 
 export type ServeTable = typeof SERVE_SETTINGS;

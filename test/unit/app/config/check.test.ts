@@ -65,6 +65,18 @@ test('check: prints what is in effect and where it comes from, and no secret', (
   assert.deepEqual(checkConfig(text.split('---')[0] ?? '', 'again.yaml', {}).problems, []);
 });
 
+test('check: a variable that only looks like a setting is a warning, for the command that would read it', () => {
+  const env = {
+    CULVERT_SERVE_LISTN: ':1',
+    CULVERT_JOIN_TRANSPROT: 'udp',
+    CULVERT_JOIN_TOKEN: 'hush',
+    CULVERT_LANES: '1',
+  };
+  const { warnings, problems } = checkConfig(SERVE, 'config.yaml', env);
+  assert.deepEqual(warnings, ['CULVERT_SERVE_LISTN: no such setting, did you mean CULVERT_SERVE_LISTEN?']);
+  assert.deepEqual(problems, []);
+});
+
 test('check: a file without any document of ours is not good', () => {
   assert.match(checkConfig('machine: {}\n', 'x.yaml', {}).problems[0]?.message ?? '', /x\.yaml: no document/);
   assert.match(checkConfig('a: [\n', 'x.yaml', {}).problems[0]?.message ?? '', /^x\.yaml:\d: not YAML/);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { readJoinOrder } from '../../../../src/app/agent/settings.ts';
 import { findConfigFile, readConfigText, SYSTEM_FILE } from '../../../../src/app/config/config-file.ts';
@@ -43,6 +43,39 @@ test('a file that cannot be read, or is too large to be one, is named', () => {
     message: '/nonexistent/config.yaml: ENOENT',
   });
   assert.throws(() => readConfigText('/tmp'), { code: 'io', message: '/tmp: EISDIR' });
+});
+
+test('a variable that begins as a setting does and is none is named, with the nearest', () => {
+  const warnings = (env: Record<string, string>) => {
+    const said: string[] = [];
+    const sources = { flags: new Map(), env, file: () => undefined };
+    readServeSettings(sources, (text) => said.push(text));
+    readJoinOrder({ ...sources, env: { CULVERT_JOIN_URL: 'https://gateway.example', ...env } }, (text) =>
+      said.push(text),
+    );
+    return said;
+  };
+  assert.deepEqual(
+    warnings({ CULVERT_SERVE_LISTEN: ':1', CULVERT_JOIN_TOKEN: 'hush', CULVERT_SERVER_X: '1' }),
+    [],
+  );
+  assert.deepEqual(warnings({ CULVERT_SERVE_MACHINE_LIMITS: '1', CULVERT_JOIN_SERVICE_HOST: '10.0.0.1' }), [
+    'CULVERT_SERVE_MACHINE_LIMITS: no such setting, did you mean CULVERT_SERVE_MACHINE_LIMIT?',
+    'CULVERT_JOIN_SERVICE_HOST: no such setting',
+  ]);
+});
+
+test('a named file without anything for the command is an error for both commands', () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'culvert-config-')), 'config.yaml');
+  writeFileSync(path, 'machine: {}\n');
+  const sources = { flags: new Map(), env: {}, file: () => ({ path, isNamed: true }) };
+  assert.throws(() => readServeSettings(sources), {
+    message: `${path}: has no document of kind CulvertServeConfig`,
+  });
+  assert.throws(() => readJoinOrder(sources), {
+    message: `${path}: has no document of kind CulvertJoinConfig`,
+  });
+  rmSync(dirname(path), { recursive: true });
 });
 
 test('a file with a secret in it that others can read is named, one without or of its owner alone is not', (t) => {
