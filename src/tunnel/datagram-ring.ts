@@ -1,149 +1,38 @@
-/**
- * Datagrams from one thread to another: a ring of records in the arena that one side fills and the other empties. Nobody
- * waits for anybody; the side that finds nothing to do leaves a mark, and the other one then wakes it, once.
- *
- * Head and tail count bytes, modulo 2^32. A record is never split: what does not fit before the end of the ring begins
- * at its start, and a mark says so.
- */
+/** Datagrams in a ring of the arena: what their records hold. */
 import type { Arena } from '../core/arena.ts';
-import type { QueueFill } from '../core/queue.ts';
+import { RECORD_HEAD, RecordRing, ringSize } from '../core/ring.ts';
 import { ENDPOINT } from './endpoint.ts';
 
 export const DATAGRAM = {
-  /** u32, from this record to the next; SKIP: the next one is at the start. */
-  stride: 0,
   /** u32, of the payload. */
-  length: 4,
+  length: RECORD_HEAD,
   /** u32: datagrams of different flows may overtake each other. */
   flow: 8,
   endpoint: 16,
   payload: 16 + ENDPOINT.size,
 } as const;
 
-/** Of records: one of the processor's cache lines. */
-const ALIGN = 64;
-/** Where the words of control lie: what one side writes is not in the cache line of what the other one writes. */
-const HEAD = 0;
-const TAIL = 64;
-const IS_ASLEEP = 128;
-const WANTS_ROOM = 192;
-const RECORDS = 256;
-
-const SKIP = 0xffff_ffff;
-
 const CAPACITY: number = 1 << 21;
 
 /** Bytes in the arena. */
-export const RING_SIZE: number = RECORDS + CAPACITY;
+export const RING_SIZE: number = ringSize(CAPACITY);
 
-/** Both sides make one of their own over the same bytes, which are zero at first. */
-export class DatagramRing {
-  readonly #at: number;
-  readonly #u32: Uint32Array;
-  /** The side's own position, which the other one sees after `publish` or `release`. */
-  #own = 0;
-  /** Tail as last seen by the producer, head as last seen by the consumer. */
-  #other = 0;
+export class DatagramRing extends RecordRing {
+  readonly #lengths: Uint32Array;
 
   /** `at` is a multiple of 64. */
   constructor(arena: Arena, at: number) {
-    this.#at = at;
-    this.#u32 = arena.u32;
+    super(arena.u32, at, CAPACITY);
+    this.#lengths = arena.u32;
   }
-
-  /** Bytes that the consumer has yet to take, as any thread may ask. */
-  get fill(): QueueFill {
-    // The tail first: it is never ahead of a head that is read later.
-    const tail = Atomics.load(this.#u32, this.#word(TAIL));
-    const head = Atomics.load(this.#u32, this.#word(HEAD));
-    return { depth: Math.min(CAPACITY, (head - tail) >>> 0), capacity: CAPACITY, dropped: undefined };
-  }
-
-  // The producer's side.
 
   /**
    * Room for a datagram of so many bytes: the arena offset of its record, 0 when there is none. `spare` bytes remain
    * free. Endpoint, flow and payload are the caller's to write.
    */
-  claim(length: number, spare: number): number {
-    const stride = (DATAGRAM.payload + length + ALIGN - 1) & -ALIGN;
-    const offset = this.#own & (CAPACITY - 1);
-    const skipped = offset + stride > CAPACITY ? CAPACITY - offset : 0;
-    const needed = skipped + stride + spare;
-    if (needed > this.#free()) {
-      this.#other = Atomics.load(this.#u32, this.#word(TAIL));
-      if (needed > this.#free()) return 0;
-    }
-    if (skipped > 0) this.#u32[(this.#at + RECORDS + offset) >> 2] = SKIP;
-    const record = this.#at + RECORDS + (skipped > 0 ? 0 : offset);
-    this.#u32[(record + DATAGRAM.stride) >> 2] = stride;
-    this.#u32[(record + DATAGRAM.length) >> 2] = length;
-    this.#own = (this.#own + skipped + stride) >>> 0;
+  claimDatagram(length: number, spare: number): number {
+    const record = this.claim(DATAGRAM.payload + length, spare);
+    if (record !== 0) this.#lengths[(record + DATAGRAM.length) >> 2] = length;
     return record;
-  }
-
-  #free(): number {
-    return CAPACITY - ((this.#own - this.#other) >>> 0);
-  }
-
-  /** Shows the consumer what was claimed since the last call. */
-  publish(): void {
-    Atomics.store(this.#u32, this.#word(HEAD), this.#own);
-  }
-
-  /** After `publish`: the consumer has nothing to do and must be woken. Says so once. */
-  mustWake(): boolean {
-    return this.#take(IS_ASLEEP);
-  }
-
-  /** Asks to be woken when there is room again. Another `claim` must follow: it may be there already. */
-  wantRoom(): void {
-    Atomics.store(this.#u32, this.#word(WANTS_ROOM), 1);
-  }
-
-  // The consumer's side.
-
-  /** Arena offset of the next record, 0 when there is none. It stays as it is until `release`. */
-  next(): number {
-    if (this.#own === this.#other) {
-      this.#other = Atomics.load(this.#u32, this.#word(HEAD));
-      if (this.#own === this.#other) return 0;
-    }
-    let offset = this.#own & (CAPACITY - 1);
-    if (this.#u32[(this.#at + RECORDS + offset) >> 2] === SKIP) {
-      this.#own = (this.#own + CAPACITY - offset) >>> 0;
-      offset = 0;
-    }
-    const record = this.#at + RECORDS + offset;
-    this.#own = (this.#own + (this.#u32[(record + DATAGRAM.stride) >> 2] as number)) >>> 0;
-    return record;
-  }
-
-  /** Gives back the room of all records that `next` has shown. */
-  release(): void {
-    Atomics.store(this.#u32, this.#word(TAIL), this.#own);
-  }
-
-  /** After `release`: the producer waits for room, there is plenty, and it must be woken. Says so once. */
-  mustTellRoom(): boolean {
-    if (Atomics.load(this.#u32, this.#word(WANTS_ROOM)) === 0) return false;
-    this.#other = Atomics.load(this.#u32, this.#word(HEAD));
-    return (this.#other - this.#own) >>> 0 <= CAPACITY / 2 && this.#take(WANTS_ROOM);
-  }
-
-  /** The consumer is about to have nothing to do. False when a datagram has come in this moment. */
-  sleep(): boolean {
-    Atomics.store(this.#u32, this.#word(IS_ASLEEP), 1);
-    this.#other = Atomics.load(this.#u32, this.#word(HEAD));
-    return this.#own === this.#other;
-  }
-
-  #take(flag: number): boolean {
-    const word = this.#word(flag);
-    return Atomics.load(this.#u32, word) === 1 && Atomics.exchange(this.#u32, word, 0) === 1;
-  }
-
-  #word(field: number): number {
-    return (this.#at + field) >> 2;
   }
 }

@@ -134,11 +134,11 @@ export class RingBridge implements StreamBridge {
 
   #claim(length: number, spare: number): number {
     const ring = this.#rings?.toLane;
-    let record = ring?.claim(length, spare) ?? 0;
+    let record = ring?.claimDatagram(length, spare) ?? 0;
     if (record !== 0) return record;
     ring?.publish();
     ring?.wantRoom();
-    record = ring?.claim(length, spare) ?? 0;
+    record = ring?.claimDatagram(length, spare) ?? 0;
     this.#isWaiting ||= record === 0;
     return record;
   }

@@ -82,7 +82,7 @@ export class StreamPort implements DatagramPort {
       this.#count('tooLarge');
       return;
     }
-    const record = this.#rings.toStreams.claim(length, spareFor(u8[at] as number));
+    const record = this.#rings.toStreams.claimDatagram(length, spareFor(u8[at] as number));
     if (record === 0) {
       this.#count('full');
       return;

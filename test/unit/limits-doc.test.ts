@@ -37,6 +37,7 @@ const ROWS: Readonly<Record<string, readonly string[]>> = {
   ],
   datagram: ['tunnel/linux-datagrams.ts MAX_DATAGRAM', 'tunnel/bind-memory.ts MAX_DATAGRAM'],
   'datagrams received by node:dgram and not yet taken': ['tunnel/bind-dgram.ts MAX_WAITING_BYTES'],
+  'commands to a lane thread and events from it, each way': ['tunnel/lane/channel.ts CAPACITY'],
   'datagrams between lane and gRPC streams, each way': [
     'tunnel/datagram-ring.ts CAPACITY',
     'tunnel/stream-bridge.ts HANDSHAKE_ROOM',

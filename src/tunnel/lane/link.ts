@@ -1,10 +1,10 @@
 /**
- * Commands and events as messages, for a lane in another thread. A message is the method's name and its arguments: plain
- * data that the structured clone algorithm copies. Both sets are closed; the tables below are checked by the compiler.
+ * Commands and events as messages, for a lane in another thread. A message is the method's name and its arguments, plain
+ * data. Both sets are closed; the tables below are checked by the compiler.
  */
 import type { LaneCommands, LaneEvents, LaneKeypairInit } from './control.ts';
 
-type MessageOf<Methods> = {
+export type MessageOf<Methods> = {
   [Name in keyof Methods]: Methods[Name] extends (...args: infer Args) => void
     ? readonly [Name, ...Args]
     : never;
@@ -13,39 +13,55 @@ type MessageOf<Methods> = {
 export type CommandMessage = MessageOf<LaneCommands>;
 export type EventMessage = MessageOf<LaneEvents>;
 
-type Names<Methods> = { readonly [Name in keyof Methods]: true };
+/** How an argument stands in a message (message-codec.ts). */
+type FormOf<Arg> = Arg extends boolean
+  ? 'flag'
+  : Arg extends number
+    ? 'number'
+    : Arg extends Uint8Array
+      ? 'bytes'
+      : Arg extends LaneKeypairInit
+        ? 'keypair'
+        : 'json';
 
-const COMMANDS: Names<LaneCommands> = {
-  addPeer: true,
-  removePeer: true,
-  setEndpoint: true,
-  clearSource: true,
-  routesChanged: true,
-  addAllowedIp: true,
-  removeAllowedIp: true,
-  addKeypair: true,
-  removeKeypair: true,
-  useKeypair: true,
-  sendStaged: true,
-  sendHandshake: true,
-  sendTo: true,
-  sendKeepalive: true,
-  dropStaged: true,
-  setMtu: true,
-  setOnlyDestination: true,
-  setBandwidth: true,
-  setUp: true,
+/** Every method of a set, with its arguments: what of it is wrong or missing the compiler says. */
+export type Forms<Methods> = {
+  readonly [Name in keyof Methods]: Methods[Name] extends (...args: infer Args) => void
+    ? { readonly [Index in keyof Args]: FormOf<Args[Index]> }
+    : never;
 };
 
-const EVENTS: Names<LaneEvents> = {
-  handshake: true,
-  activity: true,
-  confirmed: true,
-  roamed: true,
+export const COMMANDS: Forms<LaneCommands> = {
+  addPeer: ['number'],
+  removePeer: ['number'],
+  setEndpoint: ['number', 'bytes'],
+  clearSource: ['number'],
+  routesChanged: [],
+  addAllowedIp: ['number', 'bytes', 'number'],
+  removeAllowedIp: ['number', 'bytes', 'number'],
+  addKeypair: ['keypair'],
+  removeKeypair: ['number'],
+  useKeypair: ['number', 'number'],
+  sendStaged: ['number'],
+  sendHandshake: ['number', 'bytes'],
+  sendTo: ['bytes', 'bytes'],
+  sendKeepalive: ['number'],
+  dropStaged: ['number'],
+  setMtu: ['number'],
+  setOnlyDestination: ['bytes'],
+  setBandwidth: ['json'],
+  setUp: ['flag'],
+};
+
+export const EVENTS: Forms<LaneEvents> = {
+  handshake: ['bytes', 'bytes'],
+  activity: ['number', 'number', 'number'],
+  confirmed: ['number', 'number'],
+  roamed: ['number', 'bytes'],
 };
 
 /** An object with all methods of a set, each of which hands its message to `post`. */
-function sender<Methods>(names: Names<Methods>, post: (message: MessageOf<Methods>) => void): Methods {
+export function sender<Methods>(names: Forms<Methods>, post: (message: MessageOf<Methods>) => void): Methods {
   const entries = Object.keys(names).map((name) => [
     name,
     (...args: unknown[]) => post([name, ...args] as unknown as MessageOf<Methods>),

@@ -4,7 +4,9 @@ import type { Arena } from '../../core/arena.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { AeadName } from '../../noise/aead-choose.ts';
 import { EventFd } from '../../sys/poll.ts';
+import type { FdWatcher, Watch } from '../../sys/readiness.ts';
 import type { TunFormat } from '../../tun/linux.ts';
+import { Inbox, LaneChannel, Outbox } from './channel.ts';
 import type {
   Direction,
   LaneEvents,
@@ -20,7 +22,16 @@ import { type CommandMessage, commandSender, type EventMessage, raiseEvent, wipe
 import type { LaneNews } from './lane-news.ts';
 import type { LanePolicy } from './policy.ts';
 import { PEER_RECORD } from './tables.ts';
-import type { FromWorker, ToWorker, WorkerSetup } from './worker-protocol.ts';
+import {
+  WORKER_COMMANDS,
+  WORKER_EVENTS,
+  type WorkerCommand,
+  type WorkerCommands,
+  type WorkerEvent,
+  type WorkerEvents,
+  type WorkerParts,
+  type WorkerSetup,
+} from './worker-protocol.ts';
 import { WorkerStreams, type WorkerStreamsOptions } from './worker-streams.ts';
 
 export interface WorkerHostOptions {
@@ -35,7 +46,8 @@ export interface WorkerHostOptions {
   readonly gro: boolean;
   readonly policy?: LanePolicy;
   /** Carry datagrams of streams, too; the event loop of this thread is needed for that. */
-  readonly streams?: Omit<WorkerStreamsOptions, 'arena'>;
+  readonly streams?: Omit<WorkerStreamsOptions, 'arena' | 'watcher'>;
+  readonly watcher: FdWatcher;
   readonly clock: Clock;
   /** Runs a task after so many milliseconds. */
   readonly after: (ms: number, task: () => void) => void;
@@ -62,8 +74,8 @@ export interface WorkerHost extends LaneHost {
 
 /** One thread for both directions. */
 export function createWorkerHost(options: WorkerHostOptions, events: LaneEvents): WorkerHost {
-  const { arena } = options;
-  const streams = options.streams && new WorkerStreams({ ...options.streams, arena });
+  const { arena, watcher } = options;
+  const streams = options.streams && new WorkerStreams({ ...options.streams, arena, watcher });
   const lane = createWorkerLane({ ...options, streams, direction: 'both' }, events);
   return {
     ...lane,
@@ -78,15 +90,17 @@ export function createWorkerHost(options: WorkerHostOptions, events: LaneEvents)
 export interface WorkerLaneOptions extends Omit<WorkerHostOptions, 'streams'> {
   readonly direction: Direction;
   readonly news?: LaneNews;
-  /** Called before commands are handed to the thread. */
-  readonly beforePosting?: () => void;
+  /** Called before commands are shown to the thread. False: not yet, and `flush` must follow. */
+  readonly mayFlush?: () => boolean;
+  /** All commands have been shown that had to wait for room. */
+  readonly onFlushed?: () => void;
   /** The caller's to close, after the lane. */
   readonly streams: WorkerStreams | undefined;
 }
 
 export interface WorkerLane extends Omit<WorkerHost, 'streams'> {
-  /** Hands what was commanded so far to the thread, without waiting for the end of the turn. */
-  flush(this: void): void;
+  /** Shows the thread what was commanded so far, without waiting for the end of the turn. False: some waits for room. */
+  flush(this: void): boolean;
   /** Ends the thread; what follows is what follows when it dies. */
   retire(this: void): void;
 }
@@ -112,14 +126,24 @@ export function createWorkerLane(options: WorkerLaneOptions, events: LaneEvents)
   );
 }
 
+/** To one thread, from its start to its end. */
+interface Line {
+  readonly worker: Worker;
+  readonly channel: LaneChannel;
+  readonly commands: Outbox<WorkerCommands>;
+  readonly events: Inbox<WorkerEvents>;
+}
+
 class WorkerHostLink {
   readonly #arena: Arena;
   readonly #events: LaneEvents;
   readonly #options: WorkerLaneOptions;
   readonly #clock: Clock;
   readonly #wake = new EventFd();
-  #worker: Worker;
-  readonly #posted = new Int32Array(new SharedArrayBuffer(4));
+  /** Raised by the worker. */
+  readonly #told = new EventFd();
+  readonly #watch: Watch;
+  #line: Line;
   #startedAtMs = 0;
   #sockets: { readonly ipv4: number; readonly ipv6: number } = { ipv4: -1, ipv6: -1 };
   readonly #records = new Map<number, number>();
@@ -131,7 +155,7 @@ class WorkerHostLink {
   /** What threads that have ended had counted. */
   readonly #countersBefore = new Map<number, PeerCounters>();
   readonly #dropsBefore = new Map<DropReason, bigint>();
-  #commands: CommandMessage[] = [];
+  #isFlushPlanned = false;
   /** Those who wait for the worker to use new sockets, in order. */
   #socketWaiters: (() => void)[] = [];
   #isClosed = false;
@@ -145,23 +169,26 @@ class WorkerHostLink {
     this.#clock = options.clock;
     this.#arena = options.arena;
     this.#events = events;
-    this.#worker = this.#spawn();
+    this.#line = this.#spawn();
+    this.#watch = options.watcher.watch(this.#told.fd, () => this.#hear());
   }
 
-  #spawn(): Worker {
+  #spawn(): Line {
     const { arena, tunFd, tunFormat, aead, longestText, gso, gro, policy } = this.#options;
-    const { streams, direction, news } = this.#options;
+    const { streams, direction, news, mayFlush } = this.#options;
+    const channel = new LaneChannel();
     const setup: WorkerSetup = {
       memory: arena.memory,
       share: arena.share,
       direction,
       news: news?.words,
-      posted: this.#posted,
+      channel: channel.memory,
       tunFd,
       tunFormat,
       aead,
       longestText,
       wakeFd: this.#wake.fd,
+      controlFd: this.#told.fd,
       gso,
       gro,
       streamsFd: streams?.wakeFd,
@@ -169,14 +196,41 @@ class WorkerHostLink {
     };
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: setup });
     let cause = new Error('the lane thread ended');
-    worker.on('message', (message: FromWorker) => this.#receive(message));
     worker.on('error', (error: Error) => (cause = error));
     worker.on('exit', () => this.#ended(cause));
     this.#startedAtMs = this.#clock.now();
-    return worker;
+    const { messages } = channel;
+    const wake = () => this.#wake.raise();
+    return {
+      worker,
+      channel,
+      commands: new Outbox({
+        ring: channel.commands,
+        messages,
+        forms: WORKER_COMMANDS,
+        // Callers wipe their keys when their call returns.
+        keep: (command) => (command[0] === 'addKeypair' ? ['addKeypair', copyKeys(command[1])] : command),
+        forget: (command) => {
+          if (command[0] === 'addKeypair') wipeKeys(command[1]);
+        },
+        ...(mayFlush === undefined ? {} : { mayPublish: mayFlush }),
+        wake,
+      }),
+      events: new Inbox({
+        ring: channel.events,
+        messages,
+        forms: WORKER_EVENTS,
+        take: (event) => this.#receive(event),
+        wake,
+      }),
+    };
   }
 
   #ended(cause: Error): void {
+    const { channel, commands, events } = this.#line;
+    while (!events.takeAll());
+    commands.clear();
+    channel.wipe();
     // Nobody uses any socket any more.
     for (const resolve of this.#socketWaiters.splice(0)) resolve();
     this.#hasEnded = true;
@@ -184,7 +238,6 @@ class WorkerHostLink {
     for (const peer of this.#records.keys()) this.#countersBefore.set(peer, this.counters(peer));
     for (const reason of DROP_REASONS) this.#dropsBefore.set(reason, this.dropped(reason));
     this.#records.clear();
-    this.#commands = [];
     this.#drops = new DropCounters();
     this.#gauges = undefined;
     this.#options.streams?.leave();
@@ -196,28 +249,30 @@ class WorkerHostLink {
   #restart(cause: Error): void {
     if (this.#isClosed) return;
     this.#hasEnded = false;
-    this.#worker = this.#spawn();
-    this.#send({ kind: 'sockets', ...this.#sockets });
+    this.#line = this.#spawn();
+    this.post(['useSockets', this.#sockets.ipv4, this.#sockets.ipv6]);
     this.#options.onRestart(cause);
   }
 
   /** Commands of one turn travel together. */
-  post(command: CommandMessage): void {
+  post(command: CommandMessage | WorkerCommand): void {
     if (this.#isClosed) return;
     if (command[0] === 'removePeer') {
       this.#records.delete(command[1]);
       this.#countersBefore.delete(command[1]);
     }
-    // The caller wipes its keys when the call returns, and the message leaves later.
-    const own = command[0] === 'addKeypair' ? (['addKeypair', copyKeys(command[1])] as const) : command;
-    if (this.#commands.push(own) === 1) queueMicrotask(() => this.flush());
+    if (this.#hasEnded) return;
+    this.#line.commands.post(command);
+    if (this.#isFlushPlanned) return;
+    this.#isFlushPlanned = true;
+    queueMicrotask(() => this.flush());
   }
 
   useSockets(ipv4: number, ipv6: number): Promise<void> {
     this.#sockets = { ipv4, ipv6 };
     if (this.#hasEnded) return Promise.resolve();
+    this.post(['useSockets', ipv4, ipv6]);
     this.flush();
-    this.#send({ kind: 'sockets', ipv4, ipv6 });
     return new Promise((resolve) => this.#socketWaiters.push(resolve));
   }
 
@@ -243,7 +298,9 @@ class WorkerHostLink {
   }
 
   retire(): void {
-    if (!this.#hasEnded) this.#send({ kind: 'stop' });
+    if (this.#hasEnded) return;
+    this.#line.channel.stop();
+    this.#wake.raise();
   }
 
   async close(): Promise<void> {
@@ -251,61 +308,69 @@ class WorkerHostLink {
     this.flush();
     this.#isClosed = true;
     if (!this.#hasEnded) {
-      const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
-      this.#send({ kind: 'stop' });
+      const ended = new Promise<void>((resolve) => this.#line.worker.once('exit', () => resolve()));
+      this.retire();
       await ended;
     }
+    this.#watch.close();
+    this.#told.close();
     this.#wake.close();
   }
 
-  flush(): void {
-    if (this.#commands.length === 0 || this.#isClosed) return;
-    this.#options.beforePosting?.();
-    this.#send({ kind: 'commands', commands: this.#commands });
-    // The message is a copy.
-    for (const command of this.#commands) if (command[0] === 'addKeypair') wipeKeys(command[1]);
-    this.#commands = [];
+  flush(): boolean {
+    this.#isFlushPlanned = false;
+    return this.#isClosed || this.#hasEnded || this.#line.commands.flush();
   }
 
-  #send(message: ToWorker): void {
-    this.#worker.postMessage(message);
-    Atomics.add(this.#posted, 0, 1);
-    this.#wake.raise();
+  #hear(): void {
+    this.#told.clear();
+    if (this.#hasEnded) return;
+    // In a later turn.
+    if (!this.#line.events.takeAll()) this.#told.raise();
+    // There may be room again.
+    if (this.flush()) this.#options.onFlushed?.();
   }
 
-  #receive(message: FromWorker): void {
-    switch (message.kind) {
+  /** Whether the next event may follow at once. */
+  #receive(event: WorkerEvent): boolean {
+    switch (event[0]) {
       case 'ready':
-        this.aead = message.aead;
-        this.#taken = message.taken / 4;
-        this.thread = message.thread;
-        this.longestShort = message.longestShort;
-        this.#drops = new DropCounters(this.#arena.words(message.drops, DropCounters.words));
-        this.#gauges = new LaneGauges(this.#arena.words(message.gauges, LaneGauges.words));
-        if (message.rings !== undefined)
-          this.#options.streams?.join(this.#options.direction, message.rings, () => this.#wake.raise());
-        return;
+        this.#begin(event[1]);
+        return true;
       case 'record':
-        this.#records.set(message.peer, message.at);
-        return;
-      case 'sockets':
+        this.#records.set(event[1], event[2]);
+        return true;
+      case 'socketsUsed':
         this.#socketWaiters.shift()?.();
-        return;
-      case 'events':
-        this.#raise(message.events);
-        return;
+        // What came by them is for a device that knows that it is up.
+        return false;
+      case 'handshake':
+        Atomics.add(this.#arena.u32, this.#taken, 1);
+        this.#raise(event);
+        return true;
+      case 'activity':
+      case 'confirmed':
+      case 'roamed':
+        this.#raise(event);
+        return true;
       default:
-        message satisfies never;
+        return event satisfies never;
     }
   }
 
-  #raise(events: readonly EventMessage[]): void {
-    let handshakes = 0;
-    for (const event of events) {
-      if (event[0] === 'handshake') handshakes++;
-      if (!this.#isClosed) raiseEvent(this.#events, event);
-    }
-    if (handshakes > 0) Atomics.add(this.#arena.u32, this.#taken, handshakes);
+  #raise(event: EventMessage): void {
+    if (!this.#isClosed) raiseEvent(this.#events, event);
+  }
+
+  #begin({ aead, longestShort, thread, taken, drops, gauges, rings }: WorkerParts): void {
+    this.aead = aead;
+    this.longestShort = longestShort;
+    this.thread = thread;
+    this.#taken = taken / 4;
+    this.#drops = new DropCounters(this.#arena.words(drops, DropCounters.words));
+    this.#gauges = new LaneGauges(this.#arena.words(gauges, LaneGauges.words));
+    if (rings !== undefined)
+      this.#options.streams?.join(this.#options.direction, rings, () => this.#wake.raise());
   }
 
   /** The worker writes the low word first and then carries: read until the high word stands still. */

@@ -2,15 +2,15 @@
 import { Arena } from '../../core/arena.ts';
 import type { LaneEvents } from './control.ts';
 import { LaneNews } from './lane-news.ts';
-import { createPairHost } from './pair-host.ts';
-import { createWorkerLane, type WorkerHost, type WorkerHostOptions } from './worker-host.ts';
+import { createPairHost, type PairHost } from './pair-host.ts';
+import { createWorkerLane, type WorkerHost, type WorkerHostOptions, type WorkerLane } from './worker-host.ts';
 import { WorkerStreams } from './worker-streams.ts';
 
 const SHARES = { out: { index: 0, count: 2 }, in: { index: 1, count: 2 } };
 
 export function createWorkerPair(options: WorkerHostOptions, events: LaneEvents): WorkerHost {
-  const { arena } = options;
-  const streams = options.streams && new WorkerStreams({ ...options.streams, arena });
+  const { arena, watcher } = options;
+  const streams = options.streams && new WorkerStreams({ ...options.streams, arena, watcher });
   const news = new LaneNews();
   const together = new JointRestart({
     ...options,
@@ -19,7 +19,7 @@ export function createWorkerPair(options: WorkerHostOptions, events: LaneEvents)
     },
     beforeRestart: () => news.clear(),
   });
-  const pair = createPairHost(
+  const pair: PairHost<WorkerLane> = createPairHost(
     (direction, laneEvents) =>
       createWorkerLane(
         {
@@ -27,7 +27,9 @@ export function createWorkerPair(options: WorkerHostOptions, events: LaneEvents)
           arena: new Arena(arena.memory, SHARES[direction]),
           direction,
           news,
-          ...(direction === 'out' ? { beforePosting: () => pair.in.flush() } : {}),
+          ...(direction === 'out'
+            ? { mayFlush: () => pair.in.flush() }
+            : { onFlushed: () => pair.out.flush() }),
           streams,
           after: together.after,
           onRestart: together.onRestart,

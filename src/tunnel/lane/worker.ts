@@ -1,8 +1,5 @@
-/**
- * A thread that runs both lanes, or one of them. Commands come by message port and an eventfd, events go by message
- * port; counters lie in the shared arena.
- */
-import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+/** A thread that runs both lanes, or one of them. Commands and events go by the channel, counters lie in the shared arena. */
+import { isMainThread, workerData } from 'node:worker_threads';
 import { Arena } from '../../core/arena.ts';
 import { systemClock } from '../../core/clock.ts';
 import { SystemError } from '../../core/errors.ts';
@@ -14,29 +11,49 @@ import { openPacketPort } from '../../tun/linux.ts';
 import { wasmChecksums } from '../../wasm/checksums.ts';
 import { LinuxDatagrams } from '../linux-datagrams.ts';
 import { StreamPort } from '../stream-port.ts';
-import { applyCommand, type CommandMessage, wipeKeys } from './link.ts';
+import { Inbox, LaneChannel, Outbox } from './channel.ts';
+import { applyCommand, wipeKeys } from './link.ts';
 import { LaneNews } from './lane-news.ts';
 import { LaneLoop } from './loop.ts';
 import { type WarmUpOptions, warmUp } from './warm-up.ts';
-import type { FromWorker, ToWorker, WorkerSetup } from './worker-protocol.ts';
+import {
+  WORKER_COMMANDS,
+  WORKER_EVENTS,
+  type WorkerCommand,
+  type WorkerCommands,
+  type WorkerEvents,
+  type WorkerSetup,
+} from './worker-protocol.ts';
 
 /** A full socket may hold the lane up this long; then the datagram is lost, as on any full queue. */
 const MAX_SEND_WAIT_MS = 10;
 
 class LaneWorker {
-  readonly #port: MessagePort;
-  readonly #posted: Int32Array;
+  readonly #channel: LaneChannel;
+  readonly #commands: Inbox<WorkerCommands>;
+  readonly #events: Outbox<WorkerEvents>;
   readonly #wake: EventFd;
   readonly #datagrams: LinuxDatagrams;
   readonly #loop: LaneLoop;
-  /** As far as messages were taken. */
-  #seen = 0;
   #isStopped = false;
 
-  constructor(port: MessagePort, setup: WorkerSetup) {
-    this.#port = port;
-    this.#posted = setup.posted;
+  constructor(setup: WorkerSetup) {
     this.#wake = new EventFd(setup.wakeFd);
+    const control = new EventFd(setup.controlFd);
+    const wake = () => control.raise();
+    this.#channel = new LaneChannel(setup.channel);
+    const { commands, events, messages } = this.#channel;
+    this.#commands = new Inbox({
+      ring: commands,
+      messages,
+      forms: WORKER_COMMANDS,
+      take: (command) => {
+        this.#apply(command);
+        return true;
+      },
+      wake,
+    });
+    this.#events = new Outbox({ ring: events, messages, forms: WORKER_EVENTS, wake });
     const arena = new Arena(setup.memory, setup.share);
     const datagrams = { gso: setup.gso, gro: setup.gro, maxWaitMs: MAX_SEND_WAIT_MS };
     this.#datagrams = new LinuxDatagrams(arena, datagrams);
@@ -64,25 +81,29 @@ class LaneWorker {
         if (this.#wake.clear()) this.#takeMessages();
       },
       catchUp: () => {
-        if (Atomics.load(this.#posted, 0) !== this.#seen) this.#takeMessages();
+        if (this.#commands.isWaiting) this.#takeMessages();
       },
-      post: (events) => this.#post({ kind: 'events', events }),
+      post: (events) => {
+        for (const event of events) this.#events.post(event);
+        this.#events.flush();
+      },
     });
     // After all that it rehearses for is there: V8 forgets what it knew of kinds of objects that have died out.
     tryWarmUp({ tunFormat: setup.tunFormat, aead: report, datagrams });
-    this.#post({
-      kind: 'ready',
+    const parts = {
       drops: this.#loop.lane.dropCountersAt,
       gauges: this.#loop.lane.gaugesAt,
       taken: this.#loop.takenAt,
-      rings: streams?.ringsAt,
       aead: aead.name,
-      longestShort: report.longestShort,
       thread: threadId(),
-    });
+      ...(streams === undefined ? {} : { rings: streams.ringsAt }),
+      ...(report.longestShort === undefined ? {} : { longestShort: report.longestShort }),
+    };
+    this.#events.post(['ready', parts]);
+    this.#events.flush();
   }
 
-  /** Until `stop`. */
+  /** Until it is stopped. */
   run(): void {
     while (!this.#isStopped) this.#loop.turn(true);
   }
@@ -93,40 +114,24 @@ class LaneWorker {
   }
 
   #takeMessages(): void {
-    this.#seen = Atomics.load(this.#posted, 0);
-    while (!this.#isStopped) {
-      const received = receiveMessageOnPort(this.#port) as { message: ToWorker } | undefined;
-      if (!received) return;
-      const { message } = received;
-      switch (message.kind) {
-        case 'stop':
-          this.#isStopped = true;
-          break;
-        case 'sockets':
-          this.#loop.useSockets(message.ipv4, message.ipv6);
-          this.#post({ kind: 'sockets' });
-          break;
-        case 'commands':
-          for (const command of message.commands) this.#apply(command);
-          break;
-        default:
-          message satisfies never;
-      }
-    }
+    do this.#commands.takeAll();
+    while (this.#channel.isStopped && this.#commands.isWaiting);
+    this.#isStopped = this.#channel.isStopped;
+    // Answers, and what waited for room.
+    this.#events.flush();
   }
 
-  #apply(command: CommandMessage): void {
+  #apply(command: WorkerCommand): void {
+    if (command[0] === 'useSockets') {
+      this.#loop.useSockets(command[1], command[2]);
+      this.#events.post(['socketsUsed']);
+      return;
+    }
     const { lane } = this.#loop;
     applyCommand(lane, command);
     if (command[0] === 'addKeypair') wipeKeys(command[1]);
     if (command[0] === 'setUp') this.#loop.setUp(command[1]);
-    if (command[0] === 'addPeer') {
-      this.#post({ kind: 'record', peer: command[1], at: lane.recordOf(command[1]) });
-    }
-  }
-
-  #post(message: FromWorker): void {
-    this.#port.postMessage(message);
+    if (command[0] === 'addPeer') this.#events.post(['record', command[1], lane.recordOf(command[1])]);
   }
 }
 
@@ -149,8 +154,8 @@ function tryWarmUp(options: WarmUpOptions): void {
   }
 }
 
-if (parentPort) {
-  const worker = new LaneWorker(parentPort, workerData as WorkerSetup);
+if (!isMainThread) {
+  const worker = new LaneWorker(workerData as WorkerSetup);
   try {
     worker.run();
   } finally {

@@ -23,7 +23,7 @@ type Ring = ReturnType<typeof ring>;
 const fillOf = (serial: number) => (serial * 37 + 11) & 255;
 
 function put({ arena, producer }: Ring, serial: number, length: number, spare = 0): boolean {
-  const record = producer.claim(length, spare);
+  const record = producer.claimDatagram(length, spare);
   if (record === 0) return false;
   assert.equal(record % 64, 0);
   arena.u32[(record + DATAGRAM.flow) >> 2] = serial;
@@ -103,7 +103,7 @@ test('ring: positions that pass 2^32 change nothing', () => {
   const scene = ring();
   const rounds = Math.ceil(2 ** 32 / (DATAGRAM.payload + LARGEST + 1)) + 20;
   for (let i = 0; i < rounds; i++) {
-    const record = scene.producer.claim(LARGEST, 0);
+    const record = scene.producer.claimDatagram(LARGEST, 0);
     assert.notEqual(record, 0);
     scene.producer.publish();
     assert.equal(scene.consumer.next(), record);
