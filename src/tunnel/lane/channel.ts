@@ -9,7 +9,7 @@ import { RecordRing, ringSize } from '../../core/ring.ts';
 import type { Forms, MessageOf } from './link.ts';
 import { MessageMemory, MessageReader, MessageWriter } from './message-codec.ts';
 
-/** Of either ring, in bytes: 8,192 of the smallest messages, 2,730 peers with an endpoint and an allowed IP each. */
+/** Of either ring, in bytes: 8,192 of the smallest messages, 2,048 peers with an endpoint and an allowed IP each. */
 const CAPACITY: number = 1 << 19;
 const COMMANDS_AT = 64;
 const EVENTS_AT: number = COMMANDS_AT + ringSize(CAPACITY);

@@ -61,7 +61,7 @@ export const EVENTS: Forms<LaneEvents> = {
 };
 
 /** An object with all methods of a set, each of which hands its message to `post`. */
-export function sender<Methods>(names: Forms<Methods>, post: (message: MessageOf<Methods>) => void): Methods {
+function sender<Methods>(names: Forms<Methods>, post: (message: MessageOf<Methods>) => void): Methods {
   const entries = Object.keys(names).map((name) => [
     name,
     (...args: unknown[]) => post([name, ...args] as unknown as MessageOf<Methods>),

@@ -18,7 +18,7 @@ import type {
 import { DROP_REASONS, DropCounters, type DropReason } from './drops.ts';
 import { GAUGE, LaneGauges } from './gauges.ts';
 import type { StreamBridge } from '../stream-bridge.ts';
-import { type CommandMessage, commandSender, type EventMessage, raiseEvent, wipeKeys } from './link.ts';
+import { commandSender, type EventMessage, raiseEvent, wipeKeys } from './link.ts';
 import type { LaneNews } from './lane-news.ts';
 import type { LanePolicy } from './policy.ts';
 import { PEER_RECORD } from './tables.ts';
@@ -255,7 +255,7 @@ class WorkerHostLink {
   }
 
   /** Commands of one turn travel together. */
-  post(command: CommandMessage | WorkerCommand): void {
+  post(command: WorkerCommand): void {
     if (this.#isClosed) return;
     if (command[0] === 'removePeer') {
       this.#records.delete(command[1]);
