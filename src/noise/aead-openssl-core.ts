@@ -73,7 +73,7 @@ export class OpensslCoreTransportAead implements TransportAead {
         this.#authenticate(at, length, this.#keys + (i - start) * ONE_TIME_KEY_SIZE);
         this.#copyTag(at + length);
       }
-      this.#u8.fill(0, this.#keys, this.#keys + (stop - start) * ONE_TIME_KEY_SIZE);
+      this.#wipeKeys(stop - start);
     }
   }
 
@@ -89,7 +89,7 @@ export class OpensslCoreTransportAead implements TransportAead {
         if (this.#isTag(at + length)) this.#crypt(batch, i, at, length);
         else batch.setStatus(i, AEAD_FORGED);
       }
-      this.#u8.fill(0, this.#keys, this.#keys + (stop - start) * ONE_TIME_KEY_SIZE);
+      this.#wipeKeys(stop - start);
     }
   }
 
@@ -97,6 +97,11 @@ export class OpensslCoreTransportAead implements TransportAead {
   #makeKeys(batch: AeadBatch, start: number, stop: number, isSealing: boolean): void {
     const table = batch.table + start * AEAD_DESCRIPTOR.size;
     this.#kernels.exports.oneTimeKeyBatch(table, stop - start, this.#keys, isSealing);
+  }
+
+  /** By words: shared memory is filled one element at a time. */
+  #wipeKeys(count: number): void {
+    this.#u32.fill(0, this.#keys / 4, (this.#keys + count * ONE_TIME_KEY_SIZE) / 4);
   }
 
   /** RFC 8439 section 2.4. */

@@ -302,7 +302,7 @@ export class Outbound {
       this.#drops.count(DROP.outbound_limited);
       return;
     }
-    u8.fill(0, at + length, at + padded);
+    if (padded > length) u8.fill(0, at + length, at + padded);
     // Before it is sealed; streams are the only ones who want to know.
     const flow = length > 0 && this.#tables.isInStream(peer) ? flowOf(this.#arena, at, length) : 0;
     const start = at - TRANSPORT.content;
