@@ -1,4 +1,5 @@
 /** Lanes as in another thread: every command and event crosses a ring and arrives in a later turn. */
+import type { RecordRing } from '../../src/core/ring.ts';
 import { Inbox, LaneChannel, Outbox } from '../../src/tunnel/lane/channel.ts';
 import type { LaneCommands, LaneEvents, LaneHost } from '../../src/tunnel/lane/control.ts';
 import { InlineHost, type InlineHostOptions } from '../../src/tunnel/lane/inline-host.ts';
@@ -8,63 +9,75 @@ import {
   commandSender,
   EVENTS,
   eventSender,
+  type Forms,
+  type MessageOf,
   raiseEvent,
 } from '../../src/tunnel/lane/link.ts';
+import type { MessageMemory } from '../../src/tunnel/lane/message-codec.ts';
 
 export function linkedHost(options: InlineHostOptions, events: LaneEvents): LaneHost {
   const { defer } = options;
   const control = new LaneChannel();
   const thread = new LaneChannel(control.memory);
-  const { messages } = control;
-  const lane: InlineHost = new InlineHost(
-    options,
-    eventSender((event) => {
-      eventOutbox.post(event);
-      eventOutbox.flush();
-    }),
-  );
-  const eventInbox = new Inbox<LaneEvents>({
-    ring: control.events,
-    messages,
+  const raise = crossing<LaneEvents>({
+    into: thread.events,
+    outOf: control.events,
+    messages: control.messages,
     forms: EVENTS,
-    take: (event) => {
-      raiseEvent(events, event);
-      return true;
-    },
-    wake: () => eventOutbox.flush(),
+    take: (event) => raiseEvent(events, event),
+    defer,
   });
-  const eventOutbox = new Outbox<LaneEvents>({
-    ring: thread.events,
-    messages,
-    forms: EVENTS,
-    wake: () => defer(() => eventInbox.takeAll()),
-  });
-  const commandInbox = new Inbox<LaneCommands>({
-    ring: thread.commands,
-    messages,
+  const lane = new InlineHost(options, eventSender(raise));
+  const command = crossing<LaneCommands>({
+    into: control.commands,
+    outOf: thread.commands,
+    messages: thread.messages,
     forms: COMMANDS,
-    take: (command) => {
-      applyCommand(lane, command);
-      return true;
-    },
-    wake: () => commandOutbox.flush(),
-  });
-  const commandOutbox = new Outbox<LaneCommands>({
-    ring: control.commands,
-    messages,
-    forms: COMMANDS,
-    keep: structuredClone,
-    wake: () => defer(() => commandInbox.takeAll()),
+    take: (message) => applyCommand(lane, message),
+    defer,
   });
   return {
-    ...commandSender((command) => {
-      commandOutbox.post(command);
-      commandOutbox.flush();
-    }),
+    ...commandSender(command),
     start: () => lane.start(),
     close: () => lane.close(),
     counters: (peer) => lane.counters(peer),
     dropped: (reason) => lane.dropped(reason),
     figures: () => lane.figures(),
+  };
+}
+
+interface Crossing<Methods> {
+  /** Each side's view of one ring. */
+  readonly into: RecordRing;
+  readonly outOf: RecordRing;
+  readonly messages: MessageMemory;
+  readonly forms: Forms<Methods>;
+  readonly take: (message: MessageOf<Methods>) => void;
+  readonly defer: (task: () => void) => void;
+}
+
+/** What is posted is taken in a later turn. */
+function crossing<Methods>(options: Crossing<Methods>): (message: MessageOf<Methods>) => void {
+  const { into, outOf, messages, forms, take, defer } = options;
+  const inbox = new Inbox<Methods>({
+    ring: outOf,
+    messages,
+    forms,
+    take: (message) => {
+      take(message);
+      return true;
+    },
+    wake: () => outbox.flush(),
+  });
+  const outbox = new Outbox<Methods>({
+    ring: into,
+    messages,
+    forms,
+    keep: structuredClone,
+    wake: () => defer(() => inbox.takeAll()),
+  });
+  return (message) => {
+    outbox.post(message);
+    outbox.flush();
   };
 }

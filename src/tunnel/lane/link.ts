@@ -24,6 +24,8 @@ type FormOf<Arg> = Arg extends boolean
         ? 'keypair'
         : 'json';
 
+export type Form = FormOf<boolean | number | Uint8Array | LaneKeypairInit | object>;
+
 /** Every method of a set, with its arguments: what of it is wrong or missing the compiler says. */
 export type Forms<Methods> = {
   readonly [Name in keyof Methods]: Methods[Name] extends (...args: infer Args) => void

@@ -4,9 +4,7 @@
  */
 import { RECORD_HEAD, type RecordRing } from '../../core/ring.ts';
 import type { LaneKeypairInit } from './control.ts';
-import type { Forms, MessageOf } from './link.ts';
-
-type Form = 'number' | 'flag' | 'bytes' | 'keypair' | 'json';
+import type { Form, Forms, MessageOf } from './link.ts';
 
 /** Where a method's number lies in a record, and its first argument. */
 const METHOD = RECORD_HEAD;

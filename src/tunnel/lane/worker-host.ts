@@ -92,7 +92,7 @@ export interface WorkerLaneOptions extends Omit<WorkerHostOptions, 'streams'> {
   readonly news?: LaneNews;
   /** Called before commands are shown to the thread. False: not yet, and `flush` must follow. */
   readonly mayFlush?: () => boolean;
-  /** All commands have been shown that had to wait for room. */
+  /** Called whenever the thread has been heard and no command waits for room. */
   readonly onFlushed?: () => void;
   /** The caller's to close, after the lane. */
   readonly streams: WorkerStreams | undefined;

@@ -217,6 +217,7 @@ test('channel: session keys are in the memory until they are taken, and not afte
   assert.deepEqual(taken, [addKeypair(0xa7)]);
 
   outbox.post(addKeypair(0xa7));
+  assert.equal(holdsKey(), true);
   channel.wipe();
   assert.equal(holdsKey(), false, 'of those that nobody has taken');
 });
