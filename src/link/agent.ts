@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.ts';
 import { formatSocketAddress, parseSocketAddress, type SocketAddress } from '../core/ip.ts';
 import type { Random } from '../core/random.ts';
 import type { ProvisionResponse } from '../gen/siderolink/provision.ts';
+import { REKEY_TIMEOUT } from '../noise/constants.ts';
 import { type Deadline, Deadlines } from '../tunnel/deadlines.ts';
 import { type ConfiguredLink, type Link, type LinkKind, readLink } from './agent-link.ts';
 import { Backoff } from './backoff.ts';
@@ -30,8 +31,11 @@ export interface AgentActions {
   resolve(id: number, endpoint: string): void;
   /** Makes interface, peer and relay so, leaving alone what is so already, and starts a handshake. */
   configure(configured: ConfiguredLink): void;
-  /** Tries a handshake by way of this UDP endpoint and leaves everything as it is, unless it is answered. */
-  probe(endpoint: SocketAddress): void;
+  /**
+   * Tries a handshake by way of this UDP endpoint and leaves everything as it is, unless it is answered. False: not now,
+   * since the last one was too short a time ago.
+   */
+  probe(endpoint: SocketAddress): boolean;
   /** Takes interface and relay away. */
   tearDown(): void;
   /** Undefined while there is no device. */
@@ -361,9 +365,14 @@ export class Agent {
       this.#probeFailed();
       return;
     }
-    this.#isProbeOut = true;
-    this.#since = this.#clock.now();
-    this.#actions.probe(address);
+    const now = this.#clock.now();
+    this.#since = now;
+    this.#isProbeOut = this.#actions.probe(address);
+    if (this.#isProbeOut) return;
+    // The same endpoint, when there may be a handshake again.
+    this.#probes--;
+    this.#enter('up');
+    this.#probe.arm(now + REKEY_TIMEOUT);
   }
 
   /** A handshake came through over UDP; the gateway is told by asking for UDP. */

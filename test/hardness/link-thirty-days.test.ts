@@ -131,10 +131,11 @@ class World implements AgentActions {
     this.#attempt(configured.via);
   }
 
-  probe(endpoint: SocketAddress): void {
+  probe(endpoint: SocketAddress): boolean {
     assert.equal(formatSocketAddress(endpoint), UDP);
     this.#probeUntil = this.clock.now() + 3_000;
     this.#attempt('udp');
+    return true;
   }
 
   tearDown(): void {

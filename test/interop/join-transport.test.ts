@@ -101,7 +101,7 @@ test(
     assert.ok(!isOver);
 
     site.openUdp();
-    // The first look back comes after a minute, the second after three.
+    // The first look back comes after two minutes, as UDP had not lasted long.
     await machine.connected('udp', 240_000);
     const back = machine.status()?.sentBytes ?? 0;
     await eventually(

@@ -168,8 +168,8 @@ export class GatewayLink implements AgentActions {
     });
   }
 
-  probe(endpoint: SocketAddress): void {
-    this.#options.overlay.probe(endpoint);
+  probe(endpoint: SocketAddress): boolean {
+    return this.#options.overlay.probe(endpoint);
   }
 
   tearDown(): void {

@@ -99,9 +99,10 @@ export class Overlay {
     if (this.#publicKey) this.#device.startHandshake(this.#publicKey);
   }
 
-  /** Tries a handshake over UDP beside the tunnel. */
-  probe({ address, port }: SocketAddress): void {
-    if (this.#publicKey) this.#device.probe(this.#publicKey, { address, port, scope: 0, carrier: 0 });
+  /** Tries a handshake over UDP beside the tunnel. False: there may be none now. */
+  probe({ address, port }: SocketAddress): boolean {
+    const key = this.#publicKey;
+    return key !== undefined && this.#device.probe(key, { address, port, scope: 0, carrier: 0 });
   }
 
   observe(): PeerObservation | undefined {

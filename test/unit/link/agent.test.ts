@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatSocketAddress, parseSocketAddress, type SocketAddress } from '../../../src/core/ip.ts';
 import type { ProvisionResponse } from '../../../src/gen/siderolink/provision.ts';
+import { REKEY_TIMEOUT } from '../../../src/noise/constants.ts';
 import { Agent, type AgentActions, type LinkObservation } from '../../../src/link/agent.ts';
 import { type ConfiguredLink, type LinkKind, linkName, readLink } from '../../../src/link/agent-link.ts';
 import { swapEnds } from '../../../src/link/endpoints.ts';
@@ -68,11 +69,20 @@ class TestAgent implements AgentActions {
     this.shake();
   }
 
-  probe(endpoint: SocketAddress): void {
+  /** When probes were refused: a handshake was too short a time ago. */
+  readonly refused: number[] = [];
+  refusesProbes = false;
+
+  probe(endpoint: SocketAddress): boolean {
+    if (this.refusesProbes) {
+      this.refused.push(this.clock.now());
+      return false;
+    }
     const name = formatSocketAddress(endpoint);
-    if (!this.open.has(name)) return;
+    if (!this.open.has(name)) return true;
     this.#current = name;
     this.shake();
+    return true;
   }
 
   tearDown(): void {
@@ -439,6 +449,21 @@ test('a handshake that the tunnel renews during a look at UDP is not taken for o
   kit.shake();
   kit.run(5);
   assert.deepEqual([kit.agent.state, kit.via, kit.calls.length], ['up', 'grpc', 2]);
+});
+
+test('a look at UDP that comes too soon after a handshake is put off for a moment, and has not failed', () => {
+  const kit = new TestAgent();
+  kit.open.delete('10.0.0.1:1');
+  kit.start().run(15);
+  kit.open.add('10.0.0.1:1');
+  kit.refusesProbes = true;
+  while (kit.refused.length < 2) kit.run(1);
+  const [first = 0, second = 0] = kit.refused;
+  assert.equal(second - first, REKEY_TIMEOUT);
+  assert.deepEqual([kit.agent.state, kit.via], ['up', 'grpc']);
+  kit.refusesProbes = false;
+  kit.run(10);
+  assert.deepEqual([kit.agent.state, kit.via], ['up', 'udp']);
 });
 
 test('a relay that the gateway ended needs a new answer; two that fight for an address do it ever more slowly', () => {
